@@ -69,7 +69,11 @@ class Perceived(Record):
 
 
 class PlannedUtterance(Record):
-    """One utterance to be written. `register` is set for neutral alone (informing, asking, polite, flat)."""
+    """One utterance to be written.
+
+    `register` is set for neutral alone (informing, asking, polite, flat); a row that is not `contextual` ends with the
+    utterance, without context and rewritten text.
+    """
 
     utterance_id: UtteranceId
     story_id: StoryId
@@ -77,6 +81,7 @@ class PlannedUtterance(Record):
     character: Text
     intended: Intended
     register: str | None = None
+    contextual: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -89,8 +94,8 @@ class Utterance(Record):
     section: Annotated[int, Field(ge=0)]
     character: Text
     text: Text
-    context: Text
-    text_ambiguous: Text
+    context: Text | None
+    text_ambiguous: Text | None
     language: Text
     intended: Intended
     register: str | None
