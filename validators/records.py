@@ -71,7 +71,7 @@ class Perceived(Record):
 class PlannedUtterance(Record):
     """One utterance to be written.
 
-    `register` is set for neutral alone (informing, asking, polite, flat); a row that is not `contextual` ends with the
+    `manner` is set for neutral alone (informing, asking, polite, flat); a row that is not `contextual` ends with the
     utterance, without context and rewritten text.
     """
 
@@ -80,7 +80,7 @@ class PlannedUtterance(Record):
     section: Annotated[int, Field(ge=0)]
     character: Text
     intended: Intended
-    register: str | None = None
+    manner: str | None = None
     contextual: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -98,7 +98,7 @@ class Utterance(Record):
     text_ambiguous: Text | None
     language: Text
     intended: Intended
-    register: str | None
+    manner: str | None
     canonical_label: str | None
     perceived: tuple[Perceived, ...] | None
     perceived_in_context: tuple[Perceived, ...] | None

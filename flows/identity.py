@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The identity of a run: everything that decides its rows, and a fingerprint of it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+
+from flows.recipe import Recipe
+
+EXCLUDED = {
+    "name": "names the folder; the rows in it are the same under another name",
+    "stories.path": "a folder may move; its content is in stories_sha256",
+    "stories.fairytaleqa": "a folder may move; its content is in stories_sha256",
+    "writer.slots": "how many rows are written side by side",
+    "writer.threads": "how fast a row is written",
+    "writer.workers": "how many processes write",
+    "writer.base_url": "the same model may be served at another address",
+    "writer.api_key_env": "where the key is found says nothing about the rows",
+    "writer.timeout_s": "when to ask again, not what",
+    "encoder.threads": "how fast a sentence is encoded",
+    "gates.max_reason_share": "when to stop a run; what is kept or rejected stays the same",
+    "floors.kept_rows": "judges the finished release",
+    "floors.labels": "judges the finished release",
+}
+"""Keys that may change when a run is resumed, each with the reason why no row changes by it."""
+
+_SHOWN = 60  # characters of a value in a difference; a hash or a list says no more when longer
+
+
+def identity(
+    recipe: Recipe, *, taxonomy_sha256: str, stories_sha256: str, prompts_sha256: str, versions: Mapping[str, str]
+) -> dict[str, str]:
+    """List all that decides the rows of a run, as dotted keys with values in canonical JSON."""
+    keys = dict(_flat(recipe.canonical()))
+    kept = {key: value for key, value in keys.items() if key not in EXCLUDED}
+    hashes = {"taxonomy": taxonomy_sha256, "stories": stories_sha256, "prompts": prompts_sha256}
+    kept |= {f"{what}_sha256": _json(digest) for what, digest in hashes.items()}
+    kept |= {f"versions.{what}": _json(version) for what, version in versions.items()}
+    return dict(sorted(kept.items()))
+
+
+def fingerprint(identity: Mapping[str, str]) -> str:
+    """Hash an identity."""
+    return hashlib.sha256(_json(dict(identity)).encode()).hexdigest()
+
+
+def difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """List what differs between two identities, as `key: old -> new`."""
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return [f"{key}: {_shown(old.get(key))} -> {_shown(new.get(key))}" for key in changed]
+
+
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "(absent)"
+    return value if len(value) <= _SHOWN else f"{value[: _SHOWN - 1]}…"
+
+
+def _flat(data: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        # a key with a dot in it must not read as two keys
+        dotted = above + (_json(key) if "." in key or '"' in key else key)
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{dotted}.")
+        else:
+            yield dotted, _json(value)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the replies of a run lie: one SQLite file that survives kills, full disks and damage."""
+
+import hashlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, TypeVar, cast
+
+from flows.atomic import describe_free_space, refuse_symlink, storage_errors
+from flows.failpoints import failpoint
+from generators.chat import ChatReply, FinishReason
+from validators.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_FORMAT: Final = 1
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS replies (
+    key TEXT PRIMARY KEY,
+    text BLOB NOT NULL,
+    finish_reason TEXT NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    checksum TEXT NOT NULL
+)
+"""
+
+
+class ReplyStore:
+    """Replies in one SQLite file, for all threads of a run; a damaged file is moved aside and a new one begun."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._closed = False
+        refuse_symlink(path)
+        with storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._run(lambda db: int(db.execute("SELECT count(*) FROM replies").fetchone()[0]))
+
+    def get(self, key: str) -> ChatReply | None:
+        """Give the reply stored under a key, if there is a whole one."""
+        query = "SELECT text, finish_reason, prompt_tokens, completion_tokens, checksum FROM replies WHERE key = ?"
+        row = self._run(lambda db: db.execute(query, (key,)).fetchone())
+        if row is None:
+            return None
+        if _checksum(key, row[:4]) != row[4]:
+            log.warning("a reply in %s is damaged and will be asked again", self._path)
+            return None
+        text, finish_reason, prompt_tokens, completion_tokens = row[:4]
+        return ChatReply(_decode(text), cast(FinishReason, finish_reason), prompt_tokens, completion_tokens)
+
+    def put(self, key: str, reply: ChatReply) -> None:
+        """Store a reply; when this returns, killing the process does not lose it. After `close` it is dropped."""
+        if self._closed:
+            return
+        with storage_errors(self._path):
+            failpoint("after_reply_before_store")
+        row = (_encode(reply.text), reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
+        values = (key, *row, _checksum(key, row))
+        self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)", values))
+        with storage_errors(self._path):
+            failpoint("after_store")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._closed = True
+            self._connection.close()
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock, self._storage_errors():
+            try:
+                return work(self._connection)
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._connection.close()
+                self._move_aside(error)
+                self._connection = self._open()
+                return work(self._connection)
+
+    def _open(self) -> sqlite3.Connection:
+        with self._storage_errors():
+            try:
+                return self._connect()
+            except sqlite3.DatabaseError as error:
+                if not _is_damage(error):
+                    raise
+                self._move_aside(error)
+                return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        # each statement commits by itself; the lock, not sqlite3, keeps threads apart
+        connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        try:
+            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise _DamagedError("quick_check found damage")
+            connection.execute("PRAGMA journal_mode = WAL")
+            # NORMAL loses no reply when the process is killed. A power cut may take the last ones, which are asked
+            # again; FULL would wait for the disk at every reply.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            found = connection.execute("PRAGMA user_version").fetchone()[0]
+            if found not in {0, _FORMAT}:
+                raise StorageError(
+                    f"{self._path.name} has format {found}, and this version of affectory knows {_FORMAT}",
+                    where=str(self._path),
+                    next_step="use the version that made it, or move the file away and have the replies asked again",
+                )
+            connection.execute(_TABLE)
+            connection.execute(f"PRAGMA user_version = {_FORMAT}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _move_aside(self, error: sqlite3.DatabaseError) -> None:
+        """Keep a damaged file for whoever wants to rescue replies from it; never delete what was paid for."""
+        n = 1
+        while (aside := self._path.with_name(f"{self._path.name}.damaged-{n}")).exists():
+            n += 1
+        with storage_errors(self._path):
+            for suffix in ("", "-wal", "-shm"):
+                part = self._path.with_name(self._path.name + suffix)
+                if part.exists():
+                    part.replace(aside.with_name(aside.name + suffix))
+        log.warning("%s is damaged (%s); moved to %s, and a new one is begun", self._path, error, aside.name)
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"cannot use {self._path.name}: {error}",
+                where=f"{self._path} ({describe_free_space(self._path)})",
+                next_step="free some space or make the folder writable, and run the same command again",
+            ) from error
+
+
+class _DamagedError(sqlite3.DatabaseError):
+    """The check at opening found damage that no error code told of."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)  # absent where sqlite3 itself, not SQLite, raises
+    return code & 0xFF in _DAMAGE  # the low byte is the primary code
+
+
+def _checksum(key: str, row: tuple[bytes, str, int, int]) -> str:
+    # SQLite has no checksum of its own: a flipped bit would come back as a reply
+    return hashlib.sha256(repr((key, *row)).encode()).hexdigest()[:16]
+
+
+def _encode(text: str) -> bytes:
+    # a server can send a lone surrogate; it is a gate's to reject, and must not stop the run here
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")

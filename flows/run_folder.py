@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run on disk: who it is, which shards are done, and how a shard becomes done.
+
+    outputs/<name>/
+    ├── run.json                     recipe, identity, fingerprint; written first
+    ├── run.lock                     held while a run is at work
+    ├── work/<stage>/                part-00012.parquet, rejected-00012.parquet, part-00012.done.json
+    ├── work/replies.sqlite          every reply that was paid for
+    ├── data/<config>/               <split>-00000-of-00004.parquet
+    ├── README.md                    the dataset card
+    └── manifest.json                written last
+
+Progress is what verifiably lies on disk. A Parquet file that opens is no proof of completeness: one that was closed by
+an exception opens too, with fewer rows. The done-record, written last, with sizes and hashes, is the proof.
+"""
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Final, Self
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flows.atomic import FileDigest, create_file, digest_file, refuse_symlink, storage_errors, write_bytes
+from flows.failpoints import failpoint
+from flows.identity import fingerprint
+from flows.parquet import read_parquet, write_parquet
+from flows.run_identity import (
+    CARD,
+    DATA,
+    LOCK,
+    MANIFEST,
+    REPLIES,
+    RUN_JSON,
+    WORK,
+    compare_identity,
+    read_identity,
+    refuse_foreign,
+    remove_made,
+    remove_temps,
+    run_json,
+)
+from flows.run_lock import RunLock
+from flows.sealed import SealError, canonical_json, seal, unseal
+from validators.errors import AffectoryError, StorageError
+from validators.schemas import REJECTED, SCHEMA_VERSION
+
+log = logging.getLogger(__name__)
+
+_STAGE: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_DONE_NAME: Final = re.compile(r"part-(\d{5})\.done\.json")
+_NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
+MAX_SHARDS: Final = 100_000  # five digits in the file names
+
+
+class AccountingError(AffectoryError):
+    """Planned rows are neither kept nor rejected, or are both: a bug, and never to be written to disk."""
+
+
+class DoneRecord(BaseModel):
+    """What a finished shard holds. `reasons` counts the rejected rows, `counts` whatever else the stage counted."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    stage: str
+    index: int = Field(ge=0)
+    planned: int = Field(ge=0)
+    kept: int = Field(ge=0)
+    rejected: int = Field(ge=0)
+    reasons: dict[str, int]
+    counts: dict[str, int]
+    kept_file: FileDigest
+    rejected_file: FileDigest
+    schema_version: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run folder that this process holds the lock of. Made by `open_run`; close it, or use it in a `with`."""
+
+    root: Path
+    fingerprint: str
+    identity: Mapping[str, str]
+    recipe: Mapping[str, object]
+    lock: RunLock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the lock."""
+        self.lock.release()
+
+    @property
+    def work(self) -> Path:
+        """Where the stages keep their shards."""
+        return self.root / WORK
+
+    @property
+    def data(self) -> Path:
+        """Where the tables of the release lie."""
+        return self.root / DATA
+
+    @property
+    def replies(self) -> Path:
+        """The reply store."""
+        return self.work / REPLIES
+
+    @property
+    def card(self) -> Path:
+        """The dataset card."""
+        return self.root / CARD
+
+    @property
+    def manifest(self) -> Path:
+        """The list of the release's files with their hashes."""
+        return self.root / MANIFEST
+
+    def kept_path(self, stage: str, index: int) -> Path:
+        """Name the kept rows of a shard."""
+        return self._stage_folder(stage) / f"part-{_checked(index):05d}.parquet"
+
+    def rejected_path(self, stage: str, index: int) -> Path:
+        """Name the rejected rows of a shard."""
+        return self._stage_folder(stage) / f"rejected-{_checked(index):05d}.parquet"
+
+    def done_path(self, stage: str, index: int) -> Path:
+        """Name the done-record of a shard."""
+        return self._stage_folder(stage) / f"part-{_checked(index):05d}.done.json"
+
+    def write_shard(
+        self,
+        stage: str,
+        index: int,
+        *,
+        planned: int,
+        kept: pa.Table,
+        rejected: pa.Table,
+        counts: Mapping[str, int] = _NO_COUNTS,
+    ) -> DoneRecord:
+        """Write a shard so that a crash leaves either a whole one or none."""
+        n_kept, n_rejected = kept.num_rows, rejected.num_rows
+        if planned != n_kept + n_rejected:
+            raise AccountingError(
+                f"{planned} rows were planned, but {n_kept} kept and {n_rejected} rejected",
+                where=f"stage {stage}, shard {index}",
+                next_step="this is a bug in the stage; nothing was written",
+            )
+        if not rejected.schema.equals(REJECTED, check_metadata=True):
+            raise TypeError(f"the rejected rows of stage {stage}, shard {index} are not of the schema REJECTED")
+        failpoint("before_shard")
+        folder = self._stage_folder(stage)
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        # while the files change, an older record must not vouch for them
+        with storage_errors(self.done_path(stage, index)):
+            self.done_path(stage, index).unlink(missing_ok=True)
+        reasons: Counter[str] = Counter(map(str, rejected.column("reason").to_pylist()))
+        record = DoneRecord(
+            stage=stage,
+            index=index,
+            planned=planned,
+            kept=n_kept,
+            rejected=n_rejected,
+            reasons=dict(sorted(reasons.items())),
+            counts=dict(sorted(counts.items())),
+            kept_file=write_parquet(self.kept_path(stage, index), kept),
+            rejected_file=write_parquet(self.rejected_path(stage, index), rejected),
+            schema_version=SCHEMA_VERSION,
+            fingerprint=self.fingerprint,
+        )
+        failpoint("before_done")
+        write_bytes(self.done_path(stage, index), seal(record.model_dump()))
+        failpoint("after_done")
+        return record
+
+    def done(self, stage: str, index: int) -> DoneRecord | None:
+        """Give the record of a shard that is whole on disk; anything less is not done and will be made again."""
+        path = self.done_path(stage, index)
+        if not path.exists():
+            return None
+        try:
+            with storage_errors(path):
+                record = DoneRecord.model_validate_json(canonical_json(unseal(path.read_bytes())))
+        except (SealError, ValidationError) as error:
+            log.warning("%s is damaged (%s); the shard is made again", path, type(error).__name__)
+            return None
+        expected = (stage, index, self.fingerprint, SCHEMA_VERSION)
+        if (record.stage, record.index, record.fingerprint, record.schema_version) != expected:
+            log.warning("%s belongs to another run or shard; the shard is made again", path)
+            return None
+        files = {
+            self.kept_path(stage, index): record.kept_file,
+            self.rejected_path(stage, index): record.rejected_file,
+        }
+        for file, digest in files.items():
+            problem = _differs(file, digest)
+            if problem:
+                log.warning("%s %s; the shard is made again", file, problem)
+                return None
+        return record
+
+    def read_shard(self, stage: str, index: int) -> tuple[pa.Table, pa.Table]:
+        """Read the kept and the rejected rows of a finished shard, checking its hashes and the checksum of every page.
+
+        Page checksums alone are not enough: of 1500 flipped bits, 21 (all in the footer) gave other rows unnoticed.
+        """
+        if self.done(stage, index) is None:
+            raise StorageError(
+                f"shard {index} of stage {stage} is missing or damaged",
+                where=str(self.kept_path(stage, index)),
+                next_step="run the same command again; the shard is made again",
+            )
+        return read_parquet(self.kept_path(stage, index)), read_parquet(self.rejected_path(stage, index))
+
+    def stage_records(self, stage: str) -> list[DoneRecord]:
+        """List the finished shards of a stage by index; each is verified."""
+        folder = self._stage_folder(stage)
+        names = [_DONE_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+        indexes = sorted(int(name[1]) for name in names if name)
+        return [record for record in (self.done(stage, index) for index in indexes) if record is not None]
+
+    def _stage_folder(self, stage: str) -> Path:
+        if _STAGE.fullmatch(stage) is None:
+            raise ValueError(f"{stage!r} cannot name a stage: lower case letters, digits and _ only")
+        folder = self.work / stage
+        refuse_symlink(self.work)
+        refuse_symlink(folder)
+        return folder
+
+
+def open_run(
+    root: Path, *, identity: Mapping[str, str], recipe: Mapping[str, object], rebuild: bool = False
+) -> RunFolder:
+    """Open the folder of a run, alone: begin it, continue it, or refuse.
+
+    `identity` is everything that decides what the rows will be; `recipe` is kept for people to read.
+    `rebuild` removes what an earlier run made, but for the replies.
+    """
+    refuse_foreign(root)
+    with storage_errors(root):
+        root.mkdir(exist_ok=True)
+    lock = RunLock(root / LOCK)
+    try:
+        refuse_foreign(root)  # again, now that nobody else can write
+        remove_temps(root)
+        found = read_identity(root)
+        if found is None:
+            create_file(root / RUN_JSON, run_json(identity, recipe))
+        elif rebuild:
+            remove_made(root)
+            write_bytes(root / RUN_JSON, run_json(identity, recipe))  # last: what is left always has its own name on it
+        else:
+            compare_identity(root, found, identity)
+        with storage_errors(root / WORK):
+            (root / WORK).mkdir(exist_ok=True)
+    except BaseException:
+        lock.release()
+        raise
+    return RunFolder(root=root, fingerprint=fingerprint(identity), identity=identity, recipe=recipe, lock=lock)
+
+
+def _checked(index: int) -> int:
+    if not 0 <= index < MAX_SHARDS:
+        raise ValueError(f"shard {index} is outside 0 to {MAX_SHARDS - 1}")
+    return index
+
+
+def _differs(file: Path, recorded: FileDigest) -> str:
+    """Say how a file differs from what was recorded ("" if not at all)."""
+    if not file.is_file():
+        return "is missing"
+    with storage_errors(file):
+        if file.stat().st_size != recorded.bytes:
+            return f"has {file.stat().st_size} bytes instead of {recorded.bytes}"
+        found = digest_file(file)
+    return "" if found == recorded else f"has sha256 {found.sha256} instead of {recorded.sha256}"

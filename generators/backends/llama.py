@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GGUF model in this process through xllamacpp (llama.cpp with continuous batching): the embedded writer.
+
+`ChatSettings.weights` is the GGUF file. One engine holds `slots` sequences and decodes them together; threads beyond
+the free cores make ggml spin at its barriers, so `threads` should not exceed what is free.
+"""
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason
+from validators.errors import ModelError
+
+FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+
+# Between JSON tokens llguidance would allow line breaks and indentation, on which a small model spends a quarter of
+# its tokens.
+_COMPACT = {"whitespace_flexible": False}
+
+
+def compact_grammar(schema: str) -> str:
+    """Turn a JSON schema (as JSON text) into a llguidance grammar without free white space."""
+    return "%llguidance {}\nstart: %json " + json.dumps({"x-guidance": _COMPACT, **json.loads(schema)})
+
+
+class LlamaChat:
+    """Chat on a GGUF model; satisfies `generators.chat.Chat`."""
+
+    def __init__(self, settings: ChatSettings) -> None:
+        import xllamacpp
+
+        if settings.weights is None:
+            raise ModelError("The llama backend needs a GGUF file.", next_step="Give `weights` in the recipe.")
+        params = xllamacpp.CommonParams()
+        params.model.path = str(settings.weights)
+        params.n_parallel = settings.slots
+        params.n_ctx = settings.context_tokens * settings.slots
+        params.cpuparams.n_threads = settings.threads
+        params.cpuparams_batch.n_threads = settings.threads
+        params.warmup = False
+        params.verbosity = -1
+        try:
+            self._server: Any = xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise ModelError(
+                f"llama.cpp cannot load this model: {error}",
+                where=str(settings.weights),
+                next_step="Check that the file is a whole GGUF model, and that memory is free.",
+            ) from error
+        self._model = f"{settings.name}@{settings.revision}" if settings.revision else settings.name
+        self._slots = settings.slots
+        self._pool = ThreadPoolExecutor(settings.slots, thread_name_prefix="llama")
+
+    @property
+    def model(self) -> str:
+        """Name and revision of the weights."""
+        return self._model
+
+    @property
+    def slots(self) -> int:
+        """How many sequences are decoded together."""
+        return self._slots
+
+    def submit(self, request: ChatRequest) -> Future[ChatReply]:
+        """Queue a request; a thread of the pool waits for the engine."""
+        return self._pool.submit(self._ask, request)
+
+    def close(self) -> None:
+        """Drop what is queued, wait for the sequences being decoded, free the engine."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._server = None
+
+    def _ask(self, request: ChatRequest) -> ChatReply:
+        body: dict[str, object] = {
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "min_p": request.min_p,
+            "seed": request.seed,
+            "cache_prompt": True,
+        }
+        if request.schema is not None:
+            body["grammar"] = compact_grammar(request.schema)
+        try:
+            reply = self._server.handle_chat_completions(body)
+        except RuntimeError as error:
+            raise ModelError(
+                f"llama.cpp refused a request: {error}",
+                where=self._model,
+                next_step="If the prompt is too long, raise `context_tokens` or lower `section_words`.",
+            ) from error
+        if "error" in reply:
+            raise ModelError(
+                f"llama.cpp refused a request: {reply['error'].get('message', reply['error'])}",
+                where=self._model,
+                next_step="If the prompt is too long, raise `context_tokens` or lower `section_words`.",
+            )
+        choice, usage = reply["choices"][0], reply["usage"]
+        return ChatReply(
+            text=choice["message"]["content"] or "",
+            finish_reason=FINISH.get(choice["finish_reason"], "length"),
+            prompt_tokens=usage["prompt_tokens"],
+            completion_tokens=usage["completion_tokens"],
+        )
+
+
+def open_chat(settings: ChatSettings) -> LlamaChat:
+    """Load the model; takes seconds for a file in the page cache."""
+    return LlamaChat(settings)

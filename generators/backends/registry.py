@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The backends of each role by the name a recipe uses; an engine is imported only when its backend is opened."""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import cast
+
+from generators.chat import Chat, ChatSettings
+from generators.encoder import EncoderSettings
+from validators.errors import InputError, ModelError
+from validators.roles import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One way to fill a role: where its opener is, and what it needs to be there."""
+
+    target: str
+    """`module:function` of the opener, which takes the role's settings."""
+    modules: tuple[str, ...]
+    """Top-level modules that must be installed."""
+    install: str
+    """The command that installs them."""
+    description: str
+    needs_weights: bool
+    """Whether `settings.weights` must name a local file or folder."""
+
+
+CHAT: dict[str, Backend] = {
+    "echo": Backend(
+        target="generators.backends.echo:open_chat",
+        modules=(),
+        install="pip install affectory",
+        description="scripted replies that fit the schema, made from the request alone; for tests and dry runs",
+        needs_weights=False,
+    ),
+    "llama": Backend(
+        target="generators.backends.llama:open_chat",
+        modules=("xllamacpp",),
+        install="pip install 'affectory[embedded]'",
+        description="a GGUF file in this process, on a CPU or a small GPU (llama.cpp)",
+        needs_weights=True,
+    ),
+    "vllm": Backend(
+        target="generators.backends.vllm:open_chat",
+        modules=("vllm",),
+        install="pip install 'affectory[vllm]'",
+        description="a safetensors folder in this process, for one or more GPUs (vLLM)",
+        needs_weights=True,
+    ),
+    "openai": Backend(
+        target="generators.backends.openai:open_chat",
+        modules=("aiohttp",),
+        install="pip install affectory",
+        description="any OpenAI-compatible server: vLLM, llama.cpp, TGI, Ollama or a hosted one",
+        needs_weights=False,
+    ),
+}
+
+ENCODERS: dict[str, Backend] = {
+    "sentence": Backend(
+        target="generators.backends.sentence:open_encoder",
+        modules=("sentence_transformers", "torch"),
+        install="pip install 'affectory[embedded]'",
+        description="a sentence-transformers folder in this process",
+        needs_weights=True,
+    ),
+    "hashed": Backend(
+        target="generators.backends.hashed:open_encoder",
+        modules=(),
+        install="pip install affectory",
+        description="hashed bag of word n-grams; for tests and dry runs",
+        needs_weights=False,
+    ),
+}
+
+
+def is_installed(backend: str) -> bool:
+    """Whether the modules that a backend needs are there, without importing any."""
+    return not _missing_modules(_find({**CHAT, **ENCODERS}, backend, "backend"))
+
+
+def open_chat(backend: str, settings: ChatSettings) -> Chat:
+    """Start a Chat backend."""
+    opener = cast(Callable[[ChatSettings], Chat], _opener(CHAT, backend, "chat backend"))
+    return opener(settings)
+
+
+def open_encoder(backend: str, settings: EncoderSettings) -> Encoder:
+    """Start an Encoder backend."""
+    opener = cast(Callable[[EncoderSettings], Encoder], _opener(ENCODERS, backend, "encoder backend"))
+    return opener(settings)
+
+
+def _find(backends: Mapping[str, Backend], name: str, kind: str) -> Backend:
+    if name in backends:
+        return backends[name]
+    known = f"Known: {', '.join(backends)}."
+    closest = difflib.get_close_matches(name, backends, n=1)
+    guess = f"Did you mean {closest[0]!r}? " if closest else ""
+    raise InputError(f"{kind} {name!r} is unknown", next_step=guess + known)
+
+
+def _opener(backends: Mapping[str, Backend], name: str, kind: str) -> object:
+    backend = _find(backends, name, kind)
+    if missing := _missing_modules(backend):
+        raise ModelError(
+            f"{kind} {name!r} needs {', '.join(missing)}, which is not installed", next_step=backend.install
+        )
+    module, function = backend.target.split(":")
+    return getattr(import_module(module), function)
+
+
+def _missing_modules(backend: Backend) -> tuple[str, ...]:
+    return tuple(module for module in backend.modules if find_spec(module) is None)

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a reply to data: the only door through which model text enters, strict and total."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from generators.chat import ChatReply
+from validators.text import normalise_text
+from validators.verdicts import Verdict
+
+
+class Reply(BaseModel):
+    """Base of what a model is asked to answer: an unknown key, a wrong type or NaN is no answer."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+
+Answer = TypeVar("Answer", bound=Reply)
+
+
+def parse_reply(reply: ChatReply, shape: type[Answer]) -> Answer | Verdict:
+    """Read a reply as `shape`, or say why it cannot be read. Raises nothing, whatever the text is."""
+    if reply.finish_reason != "stop":
+        return Verdict.reject("truncated", f"the reply ended by {reply.finish_reason}")
+    try:
+        return shape.model_validate_json(reply.text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return Verdict.reject("unparsable", f"{first['type']} at {place or 'the start'}")
+
+
+def clean_line(text: str, *, speaker: str = "") -> str:
+    """Strip what models put around a line: quotation marks, and the speaker's name as in a play."""
+    text = " ".join(normalise_text(text).split())
+    if speaker and text.lower().startswith(f"{speaker.lower()}:"):
+        text = text[len(speaker) + 1 :].strip()
+    for opening, closing in ('""', "“”", "''", "‘’"):
+        inner = text[1:-1]
+        if len(text) > 2 and text[0] == opening and text[-1] == closing and not {opening, closing} & set(inner):
+            text = inner.strip()
+    return text
+
+
+def string(max_length: int, *, choices: Sequence[str] | None = None) -> dict[str, object]:
+    """JSON schema of a string; without a bound a small model may write until its tokens end."""
+    return {"enum": list(choices)} if choices else {"type": "string", "maxLength": max_length}
+
+
+def array(items: Mapping[str, object], *, fewest: int, most: int) -> dict[str, object]:
+    """JSON schema of a list with bounds."""
+    return {"type": "array", "items": dict(items), "minItems": fewest, "maxItems": most}
+
+
+def structure(**properties: Mapping[str, object]) -> dict[str, object]:
+    """JSON schema of an object: all properties required, in this order, and no other."""
+    return {
+        "type": "object",
+        "properties": {name: dict(schema) for name, schema in properties.items()},
+        "required": list(properties),
+        "additionalProperties": False,
+    }

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How one utterance is written: lines, the situation before it, the situation cleaned, the line made ambiguous.
+
+This is Emo Pillars' chain (Shvets 2025, section 3) with its known weaknesses mended: the emotion is asked of a section
+that gives cause for it, several lines are written and gated, and whatever fails is kept with its reason.
+"""
+
+from dataclasses import dataclass
+
+from generators.chat import ChatReply
+from generators.conversations import Conversation
+from generators.parsing import Reply, array, clean_line, parse_reply, string, structure
+from generators.prompts import Prompt, fence, load_prompt
+from validators.gates import Gate, GateBounds, judge, line_gates, naming_words, situation_gates
+from validators.records import PlannedUtterance, RejectedRow
+from validators.taxonomy import Label
+from validators.verdicts import ACCEPTED, Verdict
+
+MANNERS = {
+    "informing": "informing, a fact that someone needs.",
+    "asking": "asking, a practical question.",
+    "polite": "polite, a courteous request or greeting.",
+    "flat": "flat, a bare remark about what is at hand.",
+}
+"""Ways to say something without feeling: one kind of neutral alone would be learnt as the class."""
+
+INTENSITIES = {1: "mild", 2: "strong"}
+
+COUNTS = {1: "One line", 2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
+
+
+class LinesReply(Reply):
+    """What the writer answers: where the line falls, then candidates of it."""
+
+    moment: str
+    lines: list[str]
+
+
+class SituationReply(Reply):
+    """What the writer answers when asked for the situation."""
+
+    situation: str
+
+
+class LineReply(Reply):
+    """What the writer answers when asked to rewrite a line."""
+
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class WritingSettings:
+    """What is the same for all rows of a run."""
+
+    candidates: int
+    temperature: float
+    language: str
+    bounds: GateBounds
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The texts of a kept row; a row that is not contextual ends with the line."""
+
+    text: str
+    context: str | None
+    text_ambiguous: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A planned row with all that its prompts need."""
+
+    plan: PlannedUtterance
+    section: str
+    label: Label
+    is_neutral: bool
+    settings: WritingSettings
+
+    def rejected(self, stage: str, gate: str, verdict: Verdict, reply: ChatReply) -> RejectedRow:
+        """This row as a rejected one."""
+        return RejectedRow(
+            planned_id=self.plan.utterance_id,
+            stage=stage,
+            gate=gate,
+            reason=verdict.reason or "",
+            detail=verdict.detail,
+            label=self.plan.intended.label,
+            attempt=1,
+            seed=self.plan.seed,
+            reply=reply.text,
+        )
+
+    @property
+    def synonyms(self) -> tuple[str, ...]:
+        """The words that name the emotion; a neutral line may say 'neutral'."""
+        return () if self.is_neutral else (self.label.name, *self.label.synonyms)
+
+    def line_gates(self, prompt: Prompt) -> list[Gate]:
+        """Gates for a line of this scene."""
+        return line_gates(
+            character=self.plan.character,
+            section=self.section,
+            synonyms=self.synonyms,
+            language=self.settings.language,
+            prompt=prompt.text,
+            bounds=self.settings.bounds,
+        )
+
+
+def write_utterance(scene: Scene) -> Conversation[Written | RejectedRow]:
+    """Write one row, or say at which stage and by which gate it fell."""
+    line = yield from write_line(scene)
+    if isinstance(line, RejectedRow):
+        return line
+    if not scene.plan.contextual:
+        return Written(line, None, None, 1)
+    context = yield from write_context(scene, line)
+    if isinstance(context, RejectedRow):
+        return context
+    ambiguous = yield from write_ambiguous(scene, line, context)
+    if isinstance(ambiguous, RejectedRow):
+        return ambiguous
+    return Written(line, context, ambiguous, 1)
+
+
+def write_line(scene: Scene) -> Conversation[str | RejectedRow]:
+    """Ask for the moment and several lines; the first line that passes all gates is taken."""
+    plan, settings = scene.plan, scene.settings
+    values = {
+        "passage": fence(scene.section),
+        "character": plan.character,
+        "count": COUNTS.get(settings.candidates, str(settings.candidates)),
+    }
+    if scene.is_neutral:
+        prompt = load_prompt("neutral")
+        values["manner"] = MANNERS[plan.manner or "informing"]
+    else:
+        prompt = load_prompt("utterance")
+        values |= {
+            "emotion": scene.label.title.lower(),
+            "intensity": INTENSITIES[plan.intended.intensity or 2],
+            "definition": scene.label.definition.rstrip("."),
+            "cause": plan.intended.cause,
+            "banned": ", ".join(scene.synonyms[:8]),
+        }
+    reply = yield prompt.request(
+        values,
+        schema=structure(
+            moment=string(120), lines=array(string(220), fewest=settings.candidates, most=settings.candidates)
+        ),
+        max_tokens=60 + 70 * settings.candidates,
+        temperature=settings.temperature,
+        seed=plan.seed,
+    )
+    answer = parse_reply(reply, LinesReply)
+    if isinstance(answer, Verdict):
+        return scene.rejected("line", "parse", answer, reply)
+    gates = scene.line_gates(prompt)
+    verdicts: list[Verdict] = []
+    for candidate in answer.lines:
+        line = clean_line(candidate, speaker=plan.character)
+        verdict = judge(line, gates)
+        if verdict.accepted:
+            return line
+        verdicts.append(verdict)
+    if not verdicts:
+        return scene.rejected("line", "parse", Verdict.reject("no_line", "the reply holds no line"), reply)
+    detail = "; ".join(f"{verdict.reason}: {verdict.detail}" for verdict in verdicts)
+    return scene.rejected("line", "rules", Verdict.reject(verdicts[0].reason or "", detail), reply)
+
+
+def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
+    """Ask for the situation up to the line, and take out the words that name the emotion if it has any."""
+    prompt = load_prompt("context")
+    reply = yield prompt.request(
+        {"passage": fence(scene.section), "character": scene.plan.character, "line": line},
+        schema=structure(situation=string(420)),
+        max_tokens=140,
+        temperature=scene.settings.temperature,
+        seed=scene.plan.seed,
+    )
+    answer = parse_reply(reply, SituationReply)
+    if isinstance(answer, Verdict):
+        return scene.rejected("context", "parse", answer, reply)
+    context = clean_line(answer.situation)
+    leaks = naming_words(context, scene.synonyms)
+    if leaks:
+        prompt = load_prompt("clean_context")
+        reply = yield prompt.request(
+            {"context": context, "leaks": ", ".join(leaks)},
+            schema=structure(situation=string(420)),
+            max_tokens=140,
+            temperature=scene.settings.temperature,
+            seed=scene.plan.seed,
+        )
+        answer = parse_reply(reply, SituationReply)
+        if isinstance(answer, Verdict):
+            return scene.rejected("context", "parse", answer, reply)
+        context = clean_line(answer.situation)
+    verdict = judge(
+        context,
+        situation_gates(
+            line=line,
+            synonyms=scene.synonyms,
+            language=scene.settings.language,
+            prompt=prompt.text,
+            bounds=scene.settings.bounds,
+        ),
+    )
+    return context if verdict.accepted else scene.rejected("context", "rules", verdict, reply)
+
+
+def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str | RejectedRow]:
+    """Ask for the line rewritten so that its emotion shows only together with the context."""
+    prompt = load_prompt("ambiguous")
+    reply = yield prompt.request(
+        {
+            "context": context,
+            "character": scene.plan.character,
+            "line": line,
+            "emotion": "the feeling" if scene.is_neutral else scene.label.title.lower(),
+        },
+        schema=structure(line=string(200)),
+        max_tokens=80,
+        temperature=scene.settings.temperature,
+        seed=scene.plan.seed,
+    )
+    answer = parse_reply(reply, LineReply)
+    if isinstance(answer, Verdict):
+        return scene.rejected("ambiguous", "parse", answer, reply)
+    rewritten = clean_line(answer.line, speaker=scene.plan.character)
+    verdict = judge(rewritten, scene.line_gates(prompt))
+    if verdict.accepted:
+        verdict = differs(rewritten, line)
+    return rewritten if verdict.accepted else scene.rejected("ambiguous", "rules", verdict, reply)
+
+
+def differs(rewritten: str, line: str) -> Verdict:
+    """Reject a rewriting that left the line as it was."""
+    same = rewritten.casefold().strip(".!?… ") == line.casefold().strip(".!?… ")
+    return Verdict.reject("unchanged", "the rewritten line is the line") if same else ACCEPTED

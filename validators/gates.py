@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rule gates: each a small function that accepts a text or rejects it with a reason of its own.
+
+Add a gate: write a function that returns a `Verdict`, give it a reason that is not taken, and name it in
+`line_gates` (what a character says) or `situation_gates` (what is told about the moment).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from validators.verdicts import ACCEPTED, Verdict
+
+Gate = Callable[[str], Verdict]
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+", re.UNICODE)
+_FIRST_PERSON = frozenset(
+    "i me my mine myself we us our ours ourselves i'm i'll i've i'd we're we'll we've we'd".split()
+)
+_SECOND_PERSON = frozenset("you your yours yourself you're you'll you've you'd".split())
+_ENDS = ('.', '!', '?', '…', '."', '!"', '?"', ".'", "!'", "?'", ".”", "!”", "?”", ".’", "!’", "?’", "—", "-")  # fmt: skip
+
+_MODEL_TALK = re.compile(
+    r"\bas an? (ai|assistant|language model)\b|\blanguage model\b|\bi (cannot|can't|can not|am unable to|won't) "
+    r"(assist|help with|fulfil|fulfill|comply|provide|generate|create content)\b|\bi'm sorry, but i can\b|\bopenai\b|"
+    r"\bchatgpt\b|\bmy (training|programming|guidelines)\b",
+    re.IGNORECASE,
+)
+_RESIDUE = re.compile(
+    r"\bjson\b|\bpassage\b|\bprompt\b|\binstructions?\b|\butterance\b|\bthe (character|speaker|emotion)\b|"
+    r"\bfirst person\b|[{}\[\]<>|]|\\n|\$\w|={2,}|`|\bline \d\b|\bfeels? \w+ \((mild|strong)\)|\bintensity\b",
+    re.IGNORECASE,
+)
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-case words without punctuation; apostrophes are made straight, so that I’m and I'm are one word."""
+    return [word.lower().replace("’", "'") for word in _WORD.findall(text)]
+
+
+def ngrams(words: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
+    """All runs of n neighbouring words."""
+    return zip(*(words[start:] for start in range(n)), strict=False)
+
+
+def right_length(text: str, *, fewest: int, most: int) -> Verdict:
+    """Reject a text with too few or too many words."""
+    n_words = len(split_words(text))
+    if n_words < fewest:
+        return Verdict.reject("too_short", f"{n_words} words < {fewest}")
+    if n_words > most:
+        return Verdict.reject("too_long", f"{n_words} words > {most}")
+    return ACCEPTED
+
+
+def right_language(text: str, *, language: str) -> Verdict:
+    """Reject a text that is not in the language asked for, by py3langid's character n-grams.
+
+    Short lines full of names mislead any identifier: a wrong language needs 0.9 of the probability to count, and a
+    script that cannot be the language's counts at once.
+    """
+    found, probability = _identifier().classify(text)
+    if found != language and probability > 0.9:
+        return Verdict.reject("wrong_language", f"{found} ({probability:.2f}) instead of {language}")
+    return ACCEPTED
+
+
+def first_person(text: str, *, character: str) -> Verdict:
+    """Reject a line that tells about its speaker instead of letting the speaker talk.
+
+    A line passes with a first-person word; without one ("How dare you!") it must address somebody, ask or exclaim,
+    and must not name its own speaker.
+    """
+    words = split_words(text)
+    if _FIRST_PERSON.intersection(words):
+        return ACCEPTED
+    own_name = set(split_words(character)) - {"the", "a", "an", "of", "old", "young", "little", "mr", "mrs"}
+    if own_name.intersection(words):
+        return Verdict.reject("not_first_person", "names its own speaker")
+    if _SECOND_PERSON.intersection(words) or text.rstrip("\"'”’").endswith(("!", "?")):
+        return ACCEPTED
+    return Verdict.reject("not_first_person", "nobody speaks in it")
+
+
+def third_person(text: str) -> Verdict:
+    """Reject a description in which the narrator says 'I' outside of quotation marks."""
+    outside = re.sub(r"[\"“][^\"”]*[\"”]", " ", text)
+    said = {"i", "i'm", "i've", "i'll", "i'd", "my", "me", "myself"}.intersection(split_words(outside))
+    return Verdict.reject("not_third_person", ", ".join(sorted(said))) if said else ACCEPTED
+
+
+def names_no_label(text: str, *, synonyms: Iterable[str]) -> Verdict:
+    """Reject a text that says a word naming its emotion; see `naming_words`."""
+    found = naming_words(text, synonyms)
+    return Verdict.reject("names_its_label", ", ".join(found)) if found else ACCEPTED
+
+
+def naming_words(text: str, synonyms: Iterable[str]) -> list[str]:
+    """Find the words of a text that are forms of one of the synonyms (words or short phrases), in order.
+
+    A form has the Snowball stem of the synonym and begins as it does: 'gratefully' is a form of 'grateful', but 'thank'
+    is none of 'thankful', nor 'long' of 'longing', though they share a stem.
+    """
+    words = split_words(text)
+    stems = [_stem(word) for word in words]
+    found: dict[int, str] = {}
+    for synonym in synonyms:
+        parts = split_words(synonym)
+        for start in range(len(words) - len(parts) + 1):
+            if all(
+                stems[start + i] == _stem(part) and words[start + i].startswith(part.rstrip("ey") or part)
+                for i, part in enumerate(parts)
+            ):
+                found.setdefault(start, " ".join(words[start : start + len(parts)]))
+    return [found[start] for start in sorted(found)]
+
+
+def copies_nothing(text: str, *, source: str, n: int, reason: str = "copies_section") -> Verdict:
+    """Reject a text that shares n neighbouring words with a source."""
+    shared = set(ngrams(split_words(text), n)) & set(ngrams(split_words(source), n))
+    return Verdict.reject(reason, " ".join(min(shared))) if shared else ACCEPTED
+
+
+def no_model_talk(text: str) -> Verdict:
+    """Reject a refusal, or a text in which the model speaks of itself."""
+    found = _MODEL_TALK.search(text)
+    return Verdict.reject("refusal_or_model_talk", found.group()) if found else ACCEPTED
+
+
+def no_residue(text: str) -> Verdict:
+    """Reject a text with pieces of the prompt, of JSON or of markup in it."""
+    found = _RESIDUE.search(text)
+    return Verdict.reject("prompt_residue", found.group()) if found else ACCEPTED
+
+
+def complete(text: str) -> Verdict:
+    """Reject a text that breaks off: the last sentence has no end."""
+    return ACCEPTED if text.rstrip().endswith(_ENDS) else Verdict.reject("truncated", text[-40:])
+
+
+def no_repetition(text: str) -> Verdict:
+    """Reject a text that repeats itself: a word four times running, or a third of its trigrams said before."""
+    words = split_words(text)
+    for run in ngrams(words, 4):
+        if len(set(run)) == 1:
+            return Verdict.reject("repeats_itself", run[0])
+    trigrams = Counter(ngrams(words, 3))
+    total = sum(trigrams.values())
+    if total >= 6 and len(trigrams) < 2 / 3 * total:
+        return Verdict.reject("repeats_itself", " ".join(trigrams.most_common(1)[0][0]))
+    return ACCEPTED
+
+
+@dataclass(frozen=True, slots=True)
+class GateBounds:
+    """The limits of the rule gates, as the recipe gives them."""
+
+    min_words: int = 4
+    max_words: int = 45
+    copied_ngram: int = 6
+    max_situation_words: int = 80  # a situation is two sentences; a longer one retells the story
+
+
+def line_gates(
+    *, character: str, section: str, synonyms: Sequence[str], language: str, prompt: str, bounds: GateBounds
+) -> list[Gate]:
+    """Gates for what a character says, the cheapest and most telling first."""
+    return [
+        no_residue,
+        no_model_talk,
+        lambda text: right_length(text, fewest=bounds.min_words, most=bounds.max_words),
+        complete,
+        no_repetition,
+        lambda text: first_person(text, character=character),
+        lambda text: names_no_label(text, synonyms=synonyms),
+        lambda text: copies_nothing(text, source=section, n=bounds.copied_ngram),
+        lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        lambda text: right_language(text, language=language),
+    ]
+
+
+def situation_gates(
+    *, line: str, synonyms: Sequence[str], language: str, prompt: str, bounds: GateBounds
+) -> list[Gate]:
+    """Gates for the description of a moment: it may retell the section, but neither say the line nor name the emotion."""
+    return [
+        no_residue,
+        no_model_talk,
+        lambda text: right_length(text, fewest=bounds.min_words, most=bounds.max_situation_words),
+        complete,
+        no_repetition,
+        third_person,
+        lambda text: names_no_label(text, synonyms=synonyms),
+        lambda text: copies_nothing(text, source=line, n=bounds.copied_ngram, reason="gives_the_line_away"),
+        lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        lambda text: right_language(text, language=language),
+    ]
+
+
+def judge(text: str, gates: Iterable[Gate]) -> Verdict:
+    """Ask the gates in turn; the first that rejects decides."""
+    for gate in gates:
+        verdict = gate(text)
+        if not verdict.accepted:
+            return verdict
+    return ACCEPTED
+
+
+@cache
+def _stem(word: str) -> str:
+    stem: str = _stemmer().stemWord(word)
+    return stem
+
+
+@cache
+def _stemmer():  # type: ignore[no-untyped-def]  # snowballstemmer has no types
+    import snowballstemmer
+
+    return snowballstemmer.stemmer("english")
+
+
+@cache
+def _identifier():  # type: ignore[no-untyped-def]  # py3langid has no types
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

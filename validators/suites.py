@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Great Expectations suites that judge the final tables of a release.
+
+Each check has a name of its own, under which it appears in the summary and in the failures. What comes back holds ids,
+counts and the names of columns, labels and reasons, never the text of a row; nor does it hold times or tracebacks, so
+the same tables give the same judgement.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from validators.records import UtteranceId
+
+if TYPE_CHECKING:
+    from great_expectations.data_context import EphemeralDataContext
+
+NAMED_IDS = 5  # offending ids to name for each failed check: enough to look them up, few enough to read
+UTTERANCE_ID = TypeAdapter(UtteranceId).json_schema()["pattern"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseBounds:
+    """What a release must keep to: its schema, its taxonomy, the number of rows planned, and floors and ceilings."""
+
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]  # of the utterances table, in the order of the schema
+    required: tuple[str, ...]  # columns that may hold no null
+    planned_rows: int
+    min_kept_rows: int = 1
+    min_labels: int = 1
+    max_rejected_share: float = 1.0  # of the planned rows
+    max_reason_share: float = 1.0  # of the planned rows, for each pair of gate and reason
+    min_text_chars: int = 1
+    max_text_chars: int = 2000
+    splits: tuple[str, ...] = ("train", "validation", "test")
+    without_intensity: tuple[str, ...] = ("neutral",)  # labels that have no intensity
+    unknown_names: tuple[str, ...] = ("", "unknown")  # what stands for a source, writer or licence that nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseJudgement:
+    """Whether the tables may be released, and why not.
+
+    `summary` has one entry for each check: check, expectation, column, success, observed, unexpected_count.
+    `details` is the result of each suite as plain JSON, with the ids of up to five offending rows for each check.
+    """
+
+    success: bool
+    failures: tuple[str, ...]
+    summary: list[dict[str, Any]]
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One expectation by its class name, and its arguments; `id_column` names the offending rows."""
+
+    name: str
+    expectation: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Suite:
+    """The checks of one frame."""
+
+    name: str
+    frame: pd.DataFrame
+    id_column: str
+    checks: tuple[_Check, ...]
+
+
+def judge_tables(utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: ReleaseBounds) -> ReleaseJudgement:
+    """Judge the final tables: `utterances` as validators.schemas lays it out, `rejected` one row per RejectedRow.
+
+    Columns that are absent fail the check of the columns and every check of their own.
+    """
+    import great_expectations as gx  # takes seconds, and only the end of a run needs it
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    summary: list[dict[str, Any]] = []
+    details: dict[str, Any] = {}
+    failures: list[str] = []
+    for suite in _suites(utterances, rejected, bounds):
+        results = _validate(context, suite)
+        details[suite.name] = results
+        summary += [_summarise(check, results[check.name]) for check in suite.checks]
+        failures += [_say(check, results[check.name]) for check in suite.checks if not results[check.name]["success"]]
+    return ReleaseJudgement(not failures, tuple(failures), summary, details)
+
+
+def _suites(utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: ReleaseBounds) -> Iterator[_Suite]:
+    """Derive the frames to judge; each holds only flat columns, which Great Expectations can compare."""
+    table = _flatten(utterances)
+    yield _Suite(
+        "tables",
+        pd.DataFrame(columns=list(utterances.columns)),
+        "",
+        (_Check("columns", "ExpectTableColumnsToMatchOrderedList", {"column_list": list(bounds.columns)}),),
+    )
+    yield _Suite("utterances", table, "utterance_id", tuple(_utterance_checks(bounds)))
+    feeling = table if "intended_label" not in table else table[~table["intended_label"].isin(bounds.without_intensity)]
+    yield _Suite(
+        "utterances_with_intensity",
+        feeling,
+        "utterance_id",
+        (_Check("intensity_present", "ExpectColumnValuesToNotBeNull", {"column": "intended_intensity"}),),
+    )
+    yield _Suite(
+        "stories",
+        _columns(table, "story_id", "split").drop_duplicates(),
+        "story_id",
+        (_Check("one_split_per_story", "ExpectColumnValuesToBeUnique", {"column": "story_id"}),),
+    )
+    yield _Suite(
+        "planned",
+        _ends(utterances, rejected),
+        "planned_id",
+        (
+            _Check("one_end_per_planned_row", "ExpectColumnValuesToBeUnique", {"column": "planned_id"}),
+            _Check("planned_id_present", "ExpectColumnValuesToNotBeNull", {"column": "planned_id"}),
+        ),
+    )
+    yield _outcome(len(utterances), rejected, bounds)
+
+
+def _utterance_checks(bounds: ReleaseBounds) -> Iterator[_Check]:
+    floor = max(1, bounds.min_kept_rows)  # an empty table satisfies every other expectation
+    yield _Check("kept_rows", "ExpectTableRowCountToBeBetween", {"min_value": floor})
+    yield _Check("utterance_id_unique", "ExpectColumnValuesToBeUnique", {"column": "utterance_id"})
+    yield _Check(
+        "utterance_id_form", "ExpectColumnValuesToMatchRegex", {"column": "utterance_id", "regex": UTTERANCE_ID}
+    )
+    yield _Check("label_known", "ExpectColumnValuesToBeInSet", _in_set("intended_label", bounds.labels))
+    yield _Check("label_present", "ExpectColumnValuesToNotBeNull", {"column": "intended_label"})
+    floor = max(1, bounds.min_labels)
+    yield _Check(
+        "labels_reached", "ExpectColumnUniqueValueCountToBeBetween", {"column": "intended_label", "min_value": floor}
+    )
+    yield _Check("intensity_known", "ExpectColumnValuesToBeInSet", _in_set("intended_intensity", (1, 2)))
+    yield _Check("split_known", "ExpectColumnValuesToBeInSet", _in_set("split", bounds.splits))
+    chars = {"column": "text", "min_value": bounds.min_text_chars, "max_value": bounds.max_text_chars}
+    yield _Check("text_length", "ExpectColumnValueLengthsToBeBetween", chars)
+    yield _Check("text_not_blank", "ExpectColumnValuesToMatchRegex", {"column": "text", "regex": r"\S"})
+    for column in dict.fromkeys(("utterance_id", "story_id", "split", "text", *bounds.required)):
+        yield _Check(f"{column}_present", "ExpectColumnValuesToNotBeNull", {"column": column})
+    for column in ("source", "source_licence", "writer", "writer_licence"):
+        unknown = _in_set(column, bounds.unknown_names)
+        yield _Check(f"{column}_known", "ExpectColumnValuesToNotBeInSet", unknown)
+
+
+def _outcome(n_kept: int, rejected: pd.DataFrame, bounds: ReleaseBounds) -> _Suite:
+    """Lay the counts of the run out as one row, so that each has its own expectation and its own name."""
+    planned = max(1, bounds.planned_rows)
+    row: dict[str, float] = {"accounted_rows": n_kept + len(rejected), "rejected_share": len(rejected) / planned}
+    checks = [
+        _Check("rows_accounted_for", "ExpectColumnMaxToBeBetween", _within("accounted_rows", bounds.planned_rows)),
+        _Check(
+            "rejected_share",
+            "ExpectColumnMaxToBeBetween",
+            {"column": "rejected_share", "max_value": bounds.max_rejected_share},
+        ),
+    ]
+    if len(rejected):
+        counts = (rejected["gate"].astype(str) + "/" + rejected["reason"].astype(str)).value_counts().sort_index()
+        for reason, count in counts.items():
+            name = f"reason_share:{reason}"
+            row[name] = int(count) / planned
+            most = {"column": name, "max_value": bounds.max_reason_share}
+            checks.append(_Check(name, "ExpectColumnMaxToBeBetween", most))
+    return _Suite("outcome", pd.DataFrame([row]), "", tuple(checks))
+
+
+def _in_set(column: str, values: Sequence[object]) -> dict[str, Any]:
+    return {"column": column, "value_set": list(values)}
+
+
+def _within(column: str, value: float) -> dict[str, Any]:
+    return {"column": column, "min_value": value, "max_value": value}
+
+
+def _columns(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """Return the named columns, or none of them where one is absent: half of a pair would pass what the pair fails."""
+    return frame[list(names)] if set(names) <= set(frame.columns) else pd.DataFrame(index=frame.index)
+
+
+def _ends(utterances: pd.DataFrame, rejected: pd.DataFrame) -> pd.DataFrame:
+    """Put the ids of kept and rejected rows into one column, planned_id."""
+    kept = _columns(utterances, "utterance_id").rename(columns={"utterance_id": "planned_id"})
+    lost = _columns(rejected, "planned_id") if len(rejected) else kept.head(0)
+    if kept.columns.empty or lost.columns.empty:
+        return pd.DataFrame()
+    return pd.concat([kept.astype(object), lost.astype(object)], ignore_index=True)
+
+
+def _flatten(utterances: pd.DataFrame) -> pd.DataFrame:
+    """Replace the struct `intended` by intended_label and intended_intensity, null where the struct is."""
+    if "intended" not in utterances:
+        return utterances
+    intended = [value if isinstance(value, Mapping) else {} for value in utterances["intended"]]
+    # objects, since a column of integers and nulls would otherwise become one of floats
+    flat = {
+        f"intended_{field}": pd.Series([value.get(field) for value in intended], utterances.index, dtype=object)
+        for field in ("label", "intensity")
+    }
+    return utterances.assign(**flat)
+
+
+def _validate(context: "EphemeralDataContext", suite: _Suite) -> dict[str, dict[str, Any]]:
+    """Run the checks whose column is there; return the outcome of each check by its name, as plain JSON."""
+    import great_expectations as gx
+
+    absent = {"success": False, "result": {}, "problem": "the column is absent"}
+    able = [check for check in suite.checks if check.arguments.get("column", "") in {"", *suite.frame.columns}]
+    results: dict[str, dict[str, Any]] = {check.name: dict(absent) for check in suite.checks}
+    if not able:
+        return results
+    expectations = [
+        getattr(gx.expectations, check.expectation)(**check.arguments, meta={"check": check.name}) for check in able
+    ]
+    asset = context.data_sources.add_pandas(suite.name).add_dataframe_asset(suite.name)
+    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": suite.frame})
+    # values are left out, since they are the text of rows
+    result_format: dict[str, Any] = {"result_format": "BASIC", "partial_unexpected_count": 0}
+    if suite.id_column in suite.frame:
+        result_format |= {"result_format": "COMPLETE", "exclude_unexpected_values": True}
+        result_format["unexpected_index_column_names"] = [suite.id_column]
+    validated = batch.validate(
+        gx.ExpectationSuite(name=suite.name, expectations=expectations), result_format=result_format
+    )
+    for found in validated.to_json_dict()["results"]:
+        results[found["expectation_config"]["meta"]["check"]] = _strip(found, suite.id_column)
+    return results
+
+
+def _strip(found: dict[str, Any], id_column: str) -> dict[str, Any]:
+    """Keep what is the same on every machine: no tracebacks, no row values, the first few ids only."""
+    result = {
+        key: value for key, value in found["result"].items() if not key.startswith(("unexpected_index", "partial"))
+    }
+    ids = [value for entry in found["result"].get("unexpected_index_list") or [] for value in entry[id_column]]
+    if ids:
+        result["first_unexpected_ids"] = sorted({str(value) for value in ids})[:NAMED_IDS]
+    stripped = {"success": bool(found["success"]), "result": result}
+    # an exception is reported once for each metric, under the name of the metric, or for the expectation as a whole
+    if not result and not found["success"]:
+        stripped["problem"] = "it could not be evaluated on the values of this column"
+    plain: dict[str, Any] = json.loads(json.dumps(stripped, allow_nan=False))
+    return plain
+
+
+def _summarise(check: _Check, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "check": check.name,
+        "expectation": check.expectation,
+        "column": check.arguments.get("column"),
+        "success": outcome["success"],
+        "observed": outcome["result"].get("observed_value"),
+        "unexpected_count": outcome["result"].get("unexpected_count"),
+    }
+
+
+def _say(check: _Check, outcome: Mapping[str, Any]) -> str:
+    """Put a failed check into words: what was found, and the first ids that it concerns."""
+    result = outcome["result"]
+    observed = result.get("observed_value")
+    if "problem" in outcome:
+        found = outcome["problem"]
+    elif isinstance(observed, list):
+        expected = check.arguments["column_list"]
+        missing = [column for column in expected if column not in observed]
+        unknown = [column for column in observed if column not in expected]
+        found = f"missing {missing}, unknown {unknown}" if missing or unknown else "in another order"
+    elif "unexpected_count" in result:
+        found = f"{result['unexpected_count']} rows, first {', '.join(result.get('first_unexpected_ids', ()))}"
+    else:
+        limits = (f"{key} {check.arguments[key]}" for key in ("min_value", "max_value") if key in check.arguments)
+        found = f"{observed}, where {', '.join(limits)}"
+    return f"{check.name}: {found}"
