@@ -163,9 +163,7 @@ class RunFolder:
         folder = self._stage_folder(stage)
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        # while the files change, an older record must not vouch for them
-        with storage_errors(self.done_path(stage, index)):
-            self.done_path(stage, index).unlink(missing_ok=True)
+        # an older record need not be removed first: its hashes do not fit what is written now
         reasons: Counter[str] = Counter(map(str, rejected.column("reason").to_pylist()))
         record = DoneRecord(
             stage=stage,

@@ -37,7 +37,7 @@ def cut_sections(text: str, longest: int) -> tuple[str, ...]:
 
 
 def cut_blocks(blocks: Iterable[str], longest: int) -> tuple[str, ...]:
-    """Cut chapters into sections; a chapter too short for a section of its own joins the one before if that has room."""
+    """Cut chapters into sections; one too short for a section of its own joins the one before if that has room."""
     sections: list[str] = []
     for block in blocks:
         pieces = cut_sections(block, longest)

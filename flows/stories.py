@@ -4,71 +4,40 @@
 import hashlib
 import json
 import logging
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
+from flows.drafts import Draft, make_story
 from flows.fairytaleqa import read_fairytaleqa
 from flows.recipe import Recipe, load_taxonomy
 from flows.sections import cut_blocks
-from flows.tables import MAX_STORY_BYTES, TABLES, TableRow, decode, hub_rows, table_rows
+from flows.tables import TABLES, TableRow, hub_rows, table_rows
+from flows.text_files import TEXTS, read_file, read_folder
 from validators.errors import InputError
 from validators.problems import did_you_mean
-from validators.records import Feeling, Story
-from validators.text import has_letters, normalise_text
+from validators.records import Story
 
 log = logging.getLogger(__name__)
-
-TEXTS = (".txt", ".md")
-
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_HEADING = re.compile(
-    r"^ {0,3}#{1,6}(?:[ \t]+(?P<atx>.*?))?(?:[ \t]+#+)?[ \t]*$"  # ## Title ##
-    r"|^(?P<setext>[^\n]*\S[^\n]*)\n {0,3}(?:=+|-{2,})[ \t]*$"  # a title with a line under it
-    r"|^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$",  # a line between scenes
-    re.MULTILINE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A story before it is cut: its chapters, and what is said about it, all as found."""
-
-    where: str
-    title: str
-    chapters: tuple[str, ...]
-    source: str | None = None
-    licence: str | None = None
-    language: str | None = None
 
 
 def read_stories(recipe: Recipe) -> list[Story]:
     """Read all stories in an order that depends on their texts and the seed alone, each text once."""
-    settings = recipe.stories
-    limit = settings.limit
-    if settings.fairytaleqa is not None:
-        found = iter(_fairytaleqa_stories(recipe, settings.fairytaleqa))
-    elif settings.hub is not None:
-        found = _stories(recipe, _table_drafts(recipe, hub_rows(recipe)), skip_empty=True)
-    else:
-        found = _stories(recipe, _path_drafts(recipe, recipe.resolve(settings.path or "")), skip_empty=False)
+    wanted = recipe.stories
+    # rows of the Hub come shuffled where there is a limit; there may be millions more behind it
+    enough = wanted.limit if wanted.hub is not None and wanted.columns.section is None else None
     stories: dict[str, Story] = {}
-    n_duplicates = 0
-    for story in found:
-        n_duplicates += story.story_id in stories
+    n_same = 0
+    for story in _all_stories(recipe):
+        n_same += story.story_id in stories
         stories.setdefault(story.story_id, story)
-        if limit is not None and settings.hub is not None and len(stories) == limit and not settings.columns.section:
-            break  # these rows come shuffled already; there may be millions more
-    if n_duplicates:
-        log.warning("%d stories have the same text as another and were dropped", n_duplicates)
+        if len(stories) == enough:
+            break
+    if n_same:
+        log.warning("%d stories have the same text as another one and were dropped", n_same)
     if not stories:
-        raise recipe.error(("stories",), "no story was found: check path or split")
-    return sorted(stories.values(), key=lambda story: _shuffled(recipe.seed, story.story_id))[:limit]
+        raise recipe.error(("stories",), "holds no story with text: check path, columns and split")
+    in_order = sorted(stories.values(), key=lambda story: _place_in_shuffle(recipe.seed, story.story_id))
+    return in_order[: wanted.limit]
 
 
 def stories_sha256(stories: Iterable[Story]) -> str:
@@ -80,30 +49,99 @@ def stories_sha256(stories: Iterable[Story]) -> str:
     return digest.hexdigest()
 
 
-def story_id(text: str) -> str:
-    """Name a story by its normalised text."""
-    return f"s-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+def _place_in_shuffle(seed: int, story_id: str) -> str:
+    """Shuffle by a hash, so that a new story never moves the others against each other."""
+    return hashlib.sha256(f"{seed}:{story_id}".encode()).hexdigest()
 
 
-def make_story(recipe: Recipe, draft: Draft, sections: Sequence[str], feelings: Sequence[Feeling] = ()) -> Story:
-    """Complete a story with what the recipe says where the file is silent."""
-    licence = draft.licence or recipe.stories.licence
-    if not licence:
-        raise InputError(
-            f"The story '{draft.title}' has no licence.",
-            where=draft.where,
-            next_step="Set stories.licence in the recipe, or a licence in the file or its own column.",
-        )
-    return Story(
-        story_id=story_id("\n\n".join(sections)),
-        title=normalise_text(draft.title) or "untitled",
-        source=draft.source or recipe.stories.source or draft.title,
-        licence=licence,
-        language=draft.language or recipe.stories.language,
-        sections=tuple(sections),
-        feelings=tuple(feelings),
+def _all_stories(recipe: Recipe) -> Iterator[Story]:
+    wanted = recipe.stories
+    if wanted.fairytaleqa is not None:
+        stories, counts = read_fairytaleqa(recipe, recipe.resolve(wanted.fairytaleqa), load_taxonomy(recipe))
+        told = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
+        log.info("questions about feelings: %s", told or "none")
+        yield from stories
+    elif wanted.hub is not None:
+        yield from _hub_stories(recipe)
+    else:
+        for draft in _drafts(recipe, recipe.resolve(wanted.path or "")):
+            story = _cut(recipe, draft)
+            if story is None:
+                raise InputError(
+                    f"The story '{draft.title}' is empty.",
+                    where=draft.where,
+                    next_step="Fill it with text, or remove it.",
+                )
+            yield story
+
+
+def _hub_stories(recipe: Recipe) -> Iterator[Story]:
+    """Pass over empty rows: whoever reads a dataset of the Hub cannot correct it."""
+    n_empty = 0
+    for draft in _table_drafts(recipe, hub_rows(recipe)):
+        story = _cut(recipe, draft)
+        if story is None:
+            n_empty += 1
+        else:
+            yield story
+    if n_empty:
+        log.warning("%d rows of %s hold no text and were passed over", n_empty, recipe.stories.hub)
+
+
+def _cut(recipe: Recipe, draft: Draft) -> Story | None:
+    """Cut a draft into sections, or find that there is nothing in it."""
+    draft = draft.normalised()
+    sections = cut_blocks(draft.chapters, recipe.stories.section_words)
+    return make_story(recipe, draft, sections) if sections else None
+
+
+def _drafts(recipe: Recipe, path: Path) -> Iterator[Draft]:
+    if path.is_dir():
+        return read_folder(path)
+    if not path.is_file():
+        beside = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, sorted(beside)[:20])
+        raise recipe.error(("stories", "path"), f"there is no file or folder {path}. {hint}")
+    if path.suffix.lower() in TABLES:
+        return _table_drafts(recipe, table_rows(recipe, path))
+    if path.suffix.lower() in TEXTS:
+        return iter([read_file(path, Path(path.name))])
+    known = ", ".join((*TEXTS, *TABLES))
+    raise recipe.error(("stories", "path"), f"{path.name} is of an unknown kind. Known: {known}, or a folder.")
+
+
+def _table_drafts(recipe: Recipe, rows: Iterator[TableRow]) -> Iterator[Draft]:
+    """Make one draft of each row, or of all rows of a title where the recipe names a column of sections."""
+    if recipe.stories.columns.section is None:
+        for row in rows:
+            yield _draft([row])
+        return
+    by_title: dict[str | None, list[TableRow]] = {}
+    for row in rows:
+        by_title.setdefault(row.title, []).append(row)
+    for title, parts in by_title.items():
+        if title is None:
+            raise InputError(
+                "A row has no title, by which sections are joined.", where=parts[0].where, next_step="Add it."
+            )
+        yield _draft(_in_section_order(parts))
+
+
+def _in_section_order(rows: list[TableRow]) -> list[TableRow]:
+    """Sort by section number; sections that are no numbers stay in the order of the table."""
+    if not all(row.section and row.section.isascii() and row.section.isdigit() for row in rows):
+        return rows
+    return sorted(rows, key=lambda row: int(row.section or 0))
+
+
+def _draft(rows: list[TableRow]) -> Draft:
+    first = rows[0]
+    return Draft(
+        where=first.where,
+        title=first.title or Path(first.where).name,
+        chapters=tuple(row.text for row in rows),
+        # said once, it holds for all rows of the story
+        source=next((row.source for row in rows if row.source), None),
+        licence=next((row.licence for row in rows if row.licence), None),
+        language=next((row.language for row in rows if row.language), None),
     )
-
-
-def _shuffled(seed: int, name: str) -> str:
-    return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()

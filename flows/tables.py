@@ -12,13 +12,14 @@ from typing import cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.drafts import MAX_STORY_BYTES
 from flows.recipe import Recipe
 from validators.errors import HubError, InputError
 from validators.problems import did_you_mean
 
 TABLES = (".jsonl", ".csv", ".parquet")
 
-MAX_STORY_BYTES = 5_000_000  # ten long novels; more is a mistake, such as a whole library in one file
+_SURPLUS = "\0"  # no column can be called this
 
 Row = Mapping[str, object]
 
@@ -38,7 +39,7 @@ class TableRow:
 
 def table_rows(recipe: Recipe, path: Path) -> Iterator[TableRow]:
     """Read a table file row by row."""
-    read = {".jsonl": _jsonl_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
+    read = {".jsonl": _jsonl_rows, ".csv": csv_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
     return _mapped(recipe, str(path), read(path))
 
 
@@ -89,7 +90,8 @@ def _mapped(recipe: Recipe, where: str, rows: Iterator[tuple[str, Row]]) -> Iter
     for place, row in rows:
         names = names or _column_names(recipe, where, row)
         cells = {ours: _cell(row, theirs, place) for ours, theirs in names.items()}
-        yield TableRow(where=place, **{**cells, "text": cells["text"] or ""})
+        text = cells.pop("text") or ""
+        yield TableRow(where=place, text=text, **cells)
 
 
 def _column_names(recipe: Recipe, where: str, row: Row) -> dict[str, str | None]:
@@ -134,22 +136,29 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[str, Row]]:
             try:
                 row = json.loads(text)
             except (json.JSONDecodeError, RecursionError) as error:
-                raise InputError("A line is not JSON.", where=where, next_step="Put one JSON object on each line.") from error
+                raise InputError(
+                    "A line is not JSON.", where=where, next_step="Put one JSON object on each line."
+                ) from error
             if not isinstance(row, dict):
-                raise InputError("A line is no JSON object.", where=where, next_step='Write lines such as {"text": "..."}.')
+                raise InputError(
+                    "A line is no JSON object.", where=where, next_step='Write lines such as {"text": "..."}.'
+                )
             yield where, row
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
+def csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Read a CSV file row by row, each with file and line for an error."""
     csv.field_size_limit(MAX_STORY_BYTES)  # the usual 128 KB is less than a long story
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, restkey="", strict=True)
+        reader = csv.DictReader(file, restkey=_SURPLUS, strict=True)
         try:
             for row in reader:
                 where = f"{path}, line {reader.line_num}"
-                if "" in row:
+                if any(row.pop(_SURPLUS, [])):  # empty cells at the end come from spreadsheets
                     raise InputError(
-                        "A row has more cells than the header.", where=where, next_step="Put text with commas in quotes."
+                        "A row has more cells than the header.",
+                        where=where,
+                        next_step="Put text with commas in quotes.",
                     )
                 yield where, row
         except UnicodeDecodeError as error:
@@ -168,4 +177,6 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
                     number += 1
                     yield f"{path}, row {number}", row
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file.", where=str(path), next_step="Make it anew.") from error
+        raise InputError(
+            f"{path} is not a readable Parquet file.", where=str(path), next_step="Make it anew."
+        ) from error

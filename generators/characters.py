@@ -5,7 +5,7 @@ from generators.chat import ChatReply
 from generators.conversations import Conversation
 from generators.parsing import Reply, array, clean_line, parse_reply, string, structure
 from generators.prompts import fence, load_prompt
-from validators.gates import split_words
+from validators.gates import TITLES, split_words
 from validators.records import Story
 from validators.text import words
 from validators.verdicts import ACCEPTED, Verdict
@@ -58,8 +58,7 @@ def occurs(name: str, text: str) -> bool:
 def present(characters: list[str], section: str) -> list[str]:
     """The characters whose name, or one word of it ('Marek' of 'old Marek'), stands in a section."""
     found = set(split_words(section))
-    common = {"the", "a", "an", "of", "old", "young", "little", "mr", "mrs", "king", "queen", "prince", "princess"}
-    return [name for name in characters if occurs(name, section) or found.intersection(set(split_words(name)) - common)]
+    return [name for name in characters if occurs(name, section) or found.intersection(set(split_words(name)) - TITLES)]
 
 
 def excerpt(story: Story) -> str:

@@ -44,6 +44,12 @@ def clean_line(text: str, *, speaker: str = "") -> str:
     return text
 
 
+def end_sentence(text: str, *, bound: int) -> str:
+    """Set the full stop that small models leave out; a text as long as its bound was cut, and stays without one."""
+    is_whole = len(text) < bound - 1 and text[-1:].isalnum()
+    return f"{text}." if is_whole else text
+
+
 def string(max_length: int, *, choices: Sequence[str] | None = None) -> dict[str, object]:
     """JSON schema of a string; without a bound a small model may write until its tokens end."""
     return {"enum": list(choices)} if choices else {"type": "string", "maxLength": max_length}

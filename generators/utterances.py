@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from generators.chat import ChatReply
 from generators.conversations import Conversation
-from generators.parsing import Reply, array, clean_line, parse_reply, string, structure
+from generators.parsing import Reply, array, clean_line, end_sentence, parse_reply, string, structure
 from generators.prompts import Prompt, fence, load_prompt
 from validators.gates import Gate, GateBounds, judge, line_gates, naming_words, situation_gates
 from validators.records import PlannedUtterance, RejectedRow
@@ -17,22 +17,26 @@ from validators.taxonomy import Label
 from validators.verdicts import ACCEPTED, Verdict
 
 MANNERS = {
-    "informing": "informing, a fact that someone needs.",
-    "asking": "asking, a practical question.",
-    "polite": "polite, a courteous request or greeting.",
-    "flat": "flat, a bare remark about what is at hand.",
+    "informing": "inform someone of a fact",
+    "asking": "ask a practical question",
+    "polite": "make a polite request or a greeting",
+    "flat": "make a plain remark about what is at hand",
 }
-"""Ways to say something without feeling: one kind of neutral alone would be learnt as the class."""
+"""What the prompt says of each manner in which a neutral line is said."""
 
-INTENSITIES = {1: "mild", 2: "strong"}
+INTENSITIES = {1: "mild: only a little", 2: "strong: it overwhelms you"}
+
+CAUSE_CHARS = 120  # a clause
+LINE_CHARS = 220  # 45 words at most; longer ones ramble
+SITUATION_CHARS = 420  # two sentences
 
 COUNTS = {1: "One line", 2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
 
 
 class LinesReply(Reply):
-    """What the writer answers: where the line falls, then candidates of it."""
+    """What the writer answers: why the line is said, then candidates of it."""
 
-    moment: str
+    cause: str
     lines: list[str]
 
 
@@ -54,8 +58,15 @@ class WritingSettings:
 
     candidates: int
     temperature: float
-    language: str
     bounds: GateBounds
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a character says, and why: the cause of the evidence, or where that has none the writer's own."""
+
+    text: str
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,7 @@ class Written:
     """The texts of a kept row; a row that is not contextual ends with the line."""
 
     text: str
+    cause: str
     context: str | None
     text_ambiguous: str | None
     attempts: int
@@ -74,6 +86,7 @@ class Scene:
 
     plan: PlannedUtterance
     section: str
+    language: str
     label: Label
     is_neutral: bool
     settings: WritingSettings
@@ -103,7 +116,7 @@ class Scene:
             character=self.plan.character,
             section=self.section,
             synonyms=self.synonyms,
-            language=self.settings.language,
+            language=self.language,
             prompt=prompt.text,
             bounds=self.settings.bounds,
         )
@@ -115,18 +128,18 @@ def write_utterance(scene: Scene) -> Conversation[Written | RejectedRow]:
     if isinstance(line, RejectedRow):
         return line
     if not scene.plan.contextual:
-        return Written(line, None, None, 1)
-    context = yield from write_context(scene, line)
+        return Written(line.text, line.cause, None, None, 1)
+    context = yield from write_context(scene, line.text)
     if isinstance(context, RejectedRow):
         return context
-    ambiguous = yield from write_ambiguous(scene, line, context)
+    ambiguous = yield from write_ambiguous(scene, line.text, context)
     if isinstance(ambiguous, RejectedRow):
         return ambiguous
-    return Written(line, context, ambiguous, 1)
+    return Written(line.text, line.cause, context, ambiguous, 1)
 
 
-def write_line(scene: Scene) -> Conversation[str | RejectedRow]:
-    """Ask for the moment and several lines; the first line that passes all gates is taken."""
+def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
+    """Ask for the cause and several lines; the first line that passes all gates is taken, with the cause."""
     plan, settings = scene.plan, scene.settings
     values = {
         "passage": fence(scene.section),
@@ -141,16 +154,16 @@ def write_line(scene: Scene) -> Conversation[str | RejectedRow]:
         values |= {
             "emotion": scene.label.title.lower(),
             "intensity": INTENSITIES[plan.intended.intensity or 2],
-            "definition": scene.label.definition.rstrip("."),
-            "cause": plan.intended.cause,
-            "banned": ", ".join(scene.synonyms[:8]),
+            "cause": f", because {plan.intended.cause}" if plan.intended.cause else "",
+            "banned": ", ".join(scene.synonyms[:6]),
         }
     reply = yield prompt.request(
         values,
         schema=structure(
-            moment=string(120), lines=array(string(220), fewest=settings.candidates, most=settings.candidates)
+            cause=string(CAUSE_CHARS),
+            lines=array(string(LINE_CHARS), fewest=settings.candidates, most=settings.candidates),
         ),
-        max_tokens=60 + 70 * settings.candidates,
+        max_tokens=70 + 70 * settings.candidates,
         temperature=settings.temperature,
         seed=plan.seed,
     )
@@ -160,10 +173,10 @@ def write_line(scene: Scene) -> Conversation[str | RejectedRow]:
     gates = scene.line_gates(prompt)
     verdicts: list[Verdict] = []
     for candidate in answer.lines:
-        line = clean_line(candidate, speaker=plan.character)
+        line = end_sentence(clean_line(candidate, speaker=plan.character), bound=LINE_CHARS)
         verdict = judge(line, gates)
         if verdict.accepted:
-            return line
+            return Line(line, plan.intended.cause or clean_line(answer.cause))
         verdicts.append(verdict)
     if not verdicts:
         return scene.rejected("line", "parse", Verdict.reject("no_line", "the reply holds no line"), reply)
@@ -176,7 +189,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
     prompt = load_prompt("context")
     reply = yield prompt.request(
         {"passage": fence(scene.section), "character": scene.plan.character, "line": line},
-        schema=structure(situation=string(420)),
+        schema=structure(situation=string(SITUATION_CHARS)),
         max_tokens=140,
         temperature=scene.settings.temperature,
         seed=scene.plan.seed,
@@ -184,13 +197,13 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
     answer = parse_reply(reply, SituationReply)
     if isinstance(answer, Verdict):
         return scene.rejected("context", "parse", answer, reply)
-    context = clean_line(answer.situation)
+    context = end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)
     leaks = naming_words(context, scene.synonyms)
     if leaks:
         prompt = load_prompt("clean_context")
         reply = yield prompt.request(
             {"context": context, "leaks": ", ".join(leaks)},
-            schema=structure(situation=string(420)),
+            schema=structure(situation=string(SITUATION_CHARS)),
             max_tokens=140,
             temperature=scene.settings.temperature,
             seed=scene.plan.seed,
@@ -198,13 +211,13 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
         answer = parse_reply(reply, SituationReply)
         if isinstance(answer, Verdict):
             return scene.rejected("context", "parse", answer, reply)
-        context = clean_line(answer.situation)
+        context = end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)
     verdict = judge(
         context,
         situation_gates(
             line=line,
             synonyms=scene.synonyms,
-            language=scene.settings.language,
+            language=scene.language,
             prompt=prompt.text,
             bounds=scene.settings.bounds,
         ),
@@ -222,7 +235,7 @@ def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str |
             "line": line,
             "emotion": "the feeling" if scene.is_neutral else scene.label.title.lower(),
         },
-        schema=structure(line=string(200)),
+        schema=structure(line=string(LINE_CHARS)),
         max_tokens=80,
         temperature=scene.settings.temperature,
         seed=scene.plan.seed,
@@ -230,7 +243,7 @@ def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str |
     answer = parse_reply(reply, LineReply)
     if isinstance(answer, Verdict):
         return scene.rejected("ambiguous", "parse", answer, reply)
-    rewritten = clean_line(answer.line, speaker=scene.plan.character)
+    rewritten = end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS)
     verdict = judge(rewritten, scene.line_gates(prompt))
     if verdict.accepted:
         verdict = differs(rewritten, line)

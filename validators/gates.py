@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from validators.verdicts import ACCEPTED, Verdict
 
@@ -17,10 +18,15 @@ Gate = Callable[[str], Verdict]
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+", re.UNICODE)
 _FIRST_PERSON = frozenset(
-    "i me my mine myself we us our ours ourselves i'm i'll i've i'd we're we'll we've we'd".split()
+    "i me my mine myself we us our ours ourselves i'm i'll i've i'd we're we'll we've we'd".split()  # noqa: SIM905
 )
-_SECOND_PERSON = frozenset("you your yours yourself you're you'll you've you'd".split())
-_ENDS = ('.', '!', '?', '…', '."', '!"', '?"', ".'", "!'", "?'", ".”", "!”", "?”", ".’", "!’", "?’", "—", "-")  # fmt: skip
+_SECOND_PERSON = frozenset("you your yours yourself you're you'll you've you'd".split())  # noqa: SIM905
+TITLES = frozenset(
+    "the a an of old young little big mr mrs miss dr doctor inspector king queen prince princess".split()  # noqa: SIM905
+)
+"""Words of a name that do not tell its bearer from others."""
+_INTRODUCES = frozenset({"i'm", "am", "is", "me"})  # "I am Ida", "my name is Ida", "call me Ida"
+_SENTENCE_ENDS = re.compile(r"[.!?…—-][\"'”’]?\s*$")
 
 _MODEL_TALK = re.compile(
     r"\bas an? (ai|assistant|language model)\b|\blanguage model\b|\bi (cannot|can't|can not|am unable to|won't) "
@@ -68,18 +74,21 @@ def right_language(text: str, *, language: str) -> Verdict:
 
 
 def first_person(text: str, *, character: str) -> Verdict:
-    """Reject a line that tells about its speaker instead of letting the speaker talk.
+    """Reject a line that tells about its speaker, or talks to him, instead of letting him talk.
 
-    A line passes with a first-person word; without one ("How dare you!") it must address somebody, ask or exclaim,
-    and must not name its own speaker.
+    The speaker's own name may only occur where he introduces himself. Without a first-person word ("How dare you!")
+    the line must address somebody, ask or exclaim.
     """
     words = split_words(text)
-    if _FIRST_PERSON.intersection(words):
+    own_name = set(split_words(character)) - TITLES
+    for position, word in enumerate(words):
+        if word.removesuffix("'s") in own_name and not {"i'm", "am", "is", "me"} & set(
+            words[max(0, position - 2) : position]
+        ):
+            return Verdict.reject("not_first_person", f"names its own speaker: {word}")
+    if _FIRST_PERSON.intersection(words) or _SECOND_PERSON.intersection(words):
         return ACCEPTED
-    own_name = set(split_words(character)) - {"the", "a", "an", "of", "old", "young", "little", "mr", "mrs"}
-    if own_name.intersection(words):
-        return Verdict.reject("not_first_person", "names its own speaker")
-    if _SECOND_PERSON.intersection(words) or text.rstrip("\"'”’").endswith(("!", "?")):
+    if text.rstrip("\"'”’").endswith(("!", "?")):
         return ACCEPTED
     return Verdict.reject("not_first_person", "nobody speaks in it")
 
@@ -137,7 +146,7 @@ def no_residue(text: str) -> Verdict:
 
 def complete(text: str) -> Verdict:
     """Reject a text that breaks off: the last sentence has no end."""
-    return ACCEPTED if text.rstrip().endswith(_ENDS) else Verdict.reject("truncated", text[-40:])
+    return ACCEPTED if _SENTENCE_ENDS.search(text) else Verdict.reject("truncated", text[-40:])
 
 
 def no_repetition(text: str) -> Verdict:
@@ -184,7 +193,7 @@ def line_gates(
 def situation_gates(
     *, line: str, synonyms: Sequence[str], language: str, prompt: str, bounds: GateBounds
 ) -> list[Gate]:
-    """Gates for the description of a moment: it may retell the section, but neither say the line nor name the emotion."""
+    """Gates for the description of a moment: it may retell the section, but not say the line or name the emotion."""
     return [
         no_residue,
         no_model_talk,
@@ -215,14 +224,14 @@ def _stem(word: str) -> str:
 
 
 @cache
-def _stemmer():  # type: ignore[no-untyped-def]  # snowballstemmer has no types
+def _stemmer() -> Any:
     import snowballstemmer
 
     return snowballstemmer.stemmer("english")
 
 
 @cache
-def _identifier():  # type: ignore[no-untyped-def]  # py3langid has no types
+def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -49,7 +49,7 @@ class Evidence(Record):
     section: Annotated[int, Field(ge=0)]
     character: Text
     label: Text
-    cause: Text
+    cause: str
     origin: Literal["given", "model"]
 
 

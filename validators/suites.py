@@ -58,7 +58,7 @@ class ReleaseJudgement:
 
 @dataclass(frozen=True, slots=True)
 class _Check:
-    """One expectation by its class name, and its arguments; `id_column` names the offending rows."""
+    """One expectation by its class name, and its arguments."""
 
     name: str
     expectation: str
@@ -67,7 +67,7 @@ class _Check:
 
 @dataclass(frozen=True, slots=True)
 class _Suite:
-    """The checks of one frame."""
+    """The checks of one frame; `id_column` names its offending rows, where it has such a column."""
 
     name: str
     frame: pd.DataFrame
@@ -81,9 +81,14 @@ def judge_tables(utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: Relea
     Columns that are absent fail the check of the columns and every check of their own.
     """
     import great_expectations as gx  # takes seconds, and only the end of a run needs it
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults
 
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    # the configuration that an ephemeral context has by default makes a folder for its data docs, and prints bars
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    config = DataContextConfig(
+        store_backend_defaults=stores, progress_bars={"globally": False}, analytics_enabled=False
+    )
+    context = gx.get_context(mode="ephemeral", project_config=config)
     summary: list[dict[str, Any]] = []
     details: dict[str, Any] = {}
     failures: list[str] = []

@@ -124,12 +124,11 @@ class VllmChat:
         while self._ended is None:
             while len(running) < self._settings.slots and (asked := self._next(wait=not running)):
                 name = next(names)
+                running[name] = asked.future  # before it is tried: if the engine dies of it, it must be told too
                 try:
                     engine.add(name, asked.request)
-                except (ValueError, TypeError) as error:  # of this request: too long, or a schema that cannot be met
-                    asked.future.set_exception(ModelError(f"vLLM does not take the request: {error}"))
-                else:
-                    running[name] = asked.future
+                except ValueError as error:  # of this request alone: too long, or a schema that cannot be met
+                    running.pop(name).set_exception(ModelError(f"vLLM does not take the request: {error}"))
             if running and self._ended is None:
                 for name, outcome in engine.step():
                     future = running.pop(name)
@@ -196,16 +195,22 @@ class _Engine:
     def add(self, name: str, request: ChatRequest) -> None:
         """Give the engine a request; ValueError if it does not fit."""
         from jinja2 import TemplateError
+        from vllm.exceptions import VLLMClientError
 
         try:
-            prompt = self._tokenizer.apply_chat_template(
-                [{"role": message.role, "content": message.content} for message in request.messages],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-            )
+            self._add(name, request)
         except TemplateError as error:  # as of a template that takes no system message
             raise ValueError(f"its chat template: {error}") from error
+        except VLLMClientError as error:
+            raise ValueError(str(error)) from error
+
+    def _add(self, name: str, request: ChatRequest) -> None:
+        prompt = self._tokenizer.apply_chat_template(
+            [{"role": message.role, "content": message.content} for message in request.messages],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+        )
         structured = None if request.schema is None else self._structured(json=json.loads(request.schema))
         sampling = self._sampling(
             max_tokens=request.max_tokens,
@@ -215,7 +220,8 @@ class _Engine:
             structured_outputs=structured,
             output_kind=self._final_only,
         )
-        self._engine.add_request(name, {"prompt_token_ids": prompt}, sampling)
+        (rendered,) = self._engine.renderer.render_cmpl([{"prompt_token_ids": prompt}])
+        self._engine.add_request(name, rendered, sampling)
 
     def step(self) -> list[tuple[str, ChatReply | ModelError]]:
         """Compute one token for every request, and return those that are finished."""

@@ -7,6 +7,7 @@ Every engine and size runs in a process of its own, bound to `--cores` cores wit
 `ours` is validators.duplicates.near_duplicates. `semhash` gets the same vectors through an encoder that returns them,
 as SemHash.from_records and self_deduplicate (index usearch, its default). `faiss` is no deduplication, only the search
 that one would rest on: each block against all rows before it, by IndexFlatIP.range_search.
+Ratios and growth are of CPU seconds, which say the same on a busy machine; `seconds` is the time that passed.
 Residual pairs are pairs of kept rows whose cosine still reaches the threshold, counted over all pairs.
 """
 
@@ -186,7 +187,7 @@ def main() -> None:
             for block_rows in options.block_rows if engine != "semhash" else [BLOCK_ROWS]:
                 found = measure_apart(engine, n_rows, options, block_rows)
                 ours = ours or (found if engine == "ours" else None)
-                found["ratio"] = round(found["seconds"] / ours["seconds"], 2) if ours else None
+                found["ratio"] = round(found["cpu_s"] / max(ours["cpu_s"], 0.01), 2) if ours else None
                 found["exponent"] = _exponent(found, results)
                 results.append(found)
                 if not options.json:
@@ -196,11 +197,11 @@ def main() -> None:
 
 
 def _exponent(found: dict[str, Any], earlier: list[dict[str, Any]]) -> float | None:
-    """Return e where seconds grew as rows**e since the last size of the same engine and block size."""
+    """Return e where CPU seconds grew as rows**e since the last size of the same engine and block size."""
     same = [row for row in earlier if (row["engine"], row["block_rows"]) == (found["engine"], found["block_rows"])]
     if not same or same[-1]["rows"] == found["rows"]:
         return None
-    growth = found["seconds"] / max(same[-1]["seconds"], 0.01)
+    growth = max(found["cpu_s"], 0.01) / max(same[-1]["cpu_s"], 0.01)
     return round(math.log(growth) / math.log(found["rows"] / same[-1]["rows"]), 2)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -110,7 +111,7 @@ def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, monkeypatc
     real = os.fsync
 
     def fsync(descriptor: int) -> None:
-        if os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "a network file system")
         real(descriptor)
 
@@ -146,3 +147,21 @@ def test_a_wrong_failpoint_is_an_error(spec: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(VARIABLE, spec)
     with pytest.raises(InputError, match="name:n:action"):
         failpoint("before_done")
+
+
+def test_bytes_are_on_disk_before_the_name_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def spy_fsync(descriptor: int) -> None:
+        order.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
+        fsync(descriptor)
+
+    def spy_replace(self: Path, target: Path) -> Path:
+        order.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(Path, "replace", spy_replace)
+    write_bytes(tmp_path / "a", b"new")
+    assert order == ["sync file", "rename", "sync folder"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -44,14 +44,15 @@ def datasets(draw: st.DrawFn) -> tuple[list[str], Vectors, float]:
     dimensions = draw(st.integers(1, 5))
     seed = draw(st.integers(0, 2**32 - 1))
     random = np.random.default_rng(seed)
-    grid = random.integers(-2, 3, size=(n_rows, dimensions)).astype(np.float32)
+    reach = draw(st.integers(1, 3))
+    grid = random.integers(-reach, reach + 1, size=(n_rows, dimensions)).astype(np.float32)
     grid[~grid.any(axis=1)] = 1
     if draw(st.booleans()):
         grid += random.normal(0, 0.05, size=grid.shape).astype(np.float32)
     if draw(st.booleans()):
         grid *= random.uniform(1e-3, 1e3, size=(n_rows, 1)).astype(np.float32)
     ids = [f"u-{number:05}-0000" for number in random.permutation(n_rows)]
-    similarity = draw(st.sampled_from([0.05, 0.5, 0.8, 0.9, 0.95, 0.999, 1.0]))
+    similarity = draw(st.sampled_from([0.05, 0.5, 0.7, 0.8, 0.9, 0.95, 0.999, 1.0]))
     return ids, grid, similarity
 
 
@@ -69,6 +70,7 @@ def small_tiles():
     patch.undo()
 
 
+@settings(max_examples=300)
 @given(datasets(), block_sizes)
 def test_agrees_with_the_reference_for_any_block_size(data, block_rows):
     ids, vectors, similarity = data
@@ -186,6 +188,17 @@ def test_normalising_twice_is_normalising_once(text):
 )
 def test_normalise_joins_and_separates(one, other, same):
     assert (normalise(one) == normalise(other)) is same
+
+
+@pytest.mark.parametrize("block_rows", [1, 2, 3, 4])
+@pytest.mark.parametrize("tile_rows", [1, 2])
+def test_equally_near_rows_name_the_first_by_id(monkeypatch, block_rows, tile_rows):
+    monkeypatch.setattr(duplicates, "TILE_ROWS", tile_rows)
+    vectors = np.array([[2, 1], [1, 2], [1, 1], [3, 1]], dtype=np.float32)
+    found = near_duplicates(["b", "a", "d", "c"], vectors, similarity=0.9, block_rows=block_rows)
+    # d is as near to a as to b; c is nearer to b
+    assert [(row.row_id, row.kept_id) for row in found] == [("c", "b"), ("d", "a")]
+    assert found[1].similarity == 0.948683
 
 
 def test_all_identical_rows_keep_the_first():

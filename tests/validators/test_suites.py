@@ -2,6 +2,7 @@
 """A good release passes; each defect fails under the name of its check, and no judgement repeats the text of a row."""
 
 import json
+import tempfile
 from dataclasses import replace
 from typing import Any
 
@@ -92,7 +93,9 @@ def test_a_good_table_passes_and_says_so_in_plain_json(tmp_path, monkeypatch, ca
     monkeypatch.setenv("HOME", str(tmp_path))
     kept, rejected = tables()
     before = kept.copy()
-    judgement = judge_tables(kept, rejected, BOUNDS)
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))  # a temporary file or folder would fail
+        judgement = judge_tables(kept, rejected, BOUNDS)
     assert judgement.success, judgement.failures
     assert judgement.failures == ()
     assert {tuple(entry) for entry in judgement.summary} == {
@@ -123,7 +126,7 @@ def test_a_good_table_passes_and_says_so_in_plain_json(tmp_path, monkeypatch, ca
         (1, {"text": None}, "text_present"),
         (1, {"text": " "}, "text_not_blank"),
         (1, {"text": SECRET * 100}, "text_length"),
-        (1, {"text": 7}, "text_length"),
+        (1, {"intended": intended("joy", [1])}, "intensity_known"),
         (1, {"source_licence": "unknown"}, "source_licence_known"),
         (1, {"writer_licence": ""}, "writer_licence_known"),
         (1, {"utterance_id": "u-00099-0000"}, "one_end_per_planned_row"),

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dataset card: what the release is, how it was made, and figures that were all measured on it."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from ruamel.yaml import YAML
+
+from flows.runs import Run
+from generators.prompts import PROMPTS, load_prompt
+from validators.schemas import COLUMN_DESCRIPTIONS
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
+
+
+def render_card(
+    run: Run,
+    tables: Mapping[str, pa.Table],
+    *,
+    planned: int,
+    yields: pd.DataFrame,
+    reasons: pd.DataFrame,
+    checks: Sequence[Mapping[str, Any]],
+) -> str:
+    """Render README.md: the YAML head that the Hub reads, then the text. Same rows, same card: it holds no times."""
+    kept = sum(table.num_rows for table in tables.values())
+    licences = Counter(
+        (str(row["source"]), str(row["source_licence"]))
+        for table in tables.values()
+        for row in table.select(["source", "source_licence"]).to_pylist()
+    )
+    recipe = run.recipe.canonical()
+    parts = [
+        f"---\n{_head(run, tables, kept)}---",
+        f"# {run.recipe.name}",
+        f"{kept} utterances that characters of stories say or think, each written to express one emotion of the "
+        f"{run.taxonomy.title} taxonomy at one intensity, with the situation before it and a rewriting whose emotion "
+        "shows only together with that situation. **All text is synthetic.** Made by Affectory from the recipe below.",
+        "The `intended` label is what the writer was asked for. No reader has verified it yet: the `perceived` columns "
+        "are empty in this release, and a share of the rows does not express what was intended.",
+        '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("<this folder or repository>")\n```',
+        "## Figures",
+        f"{planned} rows were planned, {kept} kept, {planned - kept} rejected; no row is unaccounted for.",
+        _table(
+            ["split", "rows", "stories"],
+            [[split, t.num_rows, len(set(t.column("story_id").to_pylist()))] for split, t in tables.items()],
+        ),
+        "Splits are grouped by story: no story, and so no character, is in two of them.",
+        "### Labels",
+        _table(
+            ["label", "planned", "kept", "rejected", "commonest reasons"],
+            [[r.label, r.planned, r.kept, r.rejected, r.reasons] for r in yields.itertuples()],
+        ),
+        "### Rejected rows by reason",
+        _table(
+            ["stage", "gate", "reason", "rows"], [[r.stage, r.gate, r.reason, r.rows] for r in reasons.itertuples()]
+        ),
+        "### Checks of the release",
+        f"{sum(bool(check['success']) for check in checks)} of {len(checks)} expectations hold (Great Expectations).",
+        "## Columns",
+        _table(["column", "meaning"], [[name, text] for name, text in COLUMN_DESCRIPTIONS["utterances"].items()]),
+        "## How it was made",
+        f"- writer: `{run.writer.model}` ({run.inputs.models.writer_licence})\n"
+        f"- encoder for near duplicates: `{run.inputs.models.versions['encoder']}`, cosine below "
+        f"{run.recipe.duplicates.similarity:g}\n"
+        f"- run fingerprint: `{run.folder.fingerprint}`\n"
+        + "\n".join(f"- prompt `{name}`: sha256 `{load_prompt(name).sha256}`" for name in PROMPTS),
+        "Rebuild: save the recipe as `recipe.yaml` and run `affectory build recipe.yaml`.",
+        f"```json\n{json.dumps(recipe, indent=1, ensure_ascii=False)}\n```",
+        "## Sources and licences",
+        _table(["source", "licence", "rows"], [[s, lic, n] for (s, lic), n in sorted(licences.items())]),
+        "## Limits",
+        "- The text is a language model's, in its English and with its stereotypes; small models bend the facts of the "
+        "story.\n- Rule gates find what rules can find: they do not know whether a line expresses its emotion.\n"
+        "- Not for judging people, and not a substitute for data from people where decisions about people are made.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(run: Run, tables: Mapping[str, pa.Table], kept: int) -> str:
+    licences = _values(tables, "source_licence")
+    head = {
+        "pretty_name": run.recipe.name,
+        "language": _values(tables, "language"),
+        "license": licences[0].lower() if len(licences) == 1 else "other",
+        "size_categories": [next((name for bound, name in SIZES if kept < bound), "n>10M")],
+        "task_categories": ["text-classification"],
+        "task_ids": ["sentiment-classification"],
+        "tags": ["synthetic", "emotion", "affective-computing", "affectory"],
+        "annotations_creators": ["machine-generated"],
+        "language_creators": ["machine-generated"],
+        "configs": [
+            {
+                "config_name": "utterances",
+                "default": True,
+                "data_files": [{"split": split, "path": f"data/utterances/{split}-*.parquet"} for split in tables],
+            }
+        ],
+    }
+    text = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # untyped in ruamel.yaml
+    yaml.dump(head, text)
+    return text.getvalue()
+
+
+def _values(tables: Mapping[str, pa.Table], column: str) -> list[str]:
+    return sorted({str(value) for table in tables.values() for value in table.column(column).unique().to_pylist()})
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---" for _ in names) + " |"]
+    # a source is a stranger's text: a bar or a line end in it must not break the table
+    lines += [
+        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
+    ]
+    return "\n".join(lines)

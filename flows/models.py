@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the recipe's roles to running models: weights found, secrets read from the environment, engines opened late."""
+
+import os
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Self
+
+from platformdirs import user_cache_path
+from pydantic import SecretStr
+
+from flows.recipe import Recipe
+from flows.roles import Weights
+from flows.weights import ResolvedWeights, WeightsSpec, resolve_weights
+from generators.backends.registry import CHAT, open_chat, open_encoder
+from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings
+from generators.encoder import EncoderSettings
+from validators.errors import InputError
+from validators.roles import Encoder
+
+NO_LICENCE = "unknown"
+
+
+def cache_folder() -> Path:
+    """Where joined and converted weights are kept: AFFECTORY_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("AFFECTORY_CACHE") or user_cache_path("affectory"))
+
+
+class LateChat:
+    """A Chat that opens its engine at the first request, so that a finished run starts none."""
+
+    def __init__(self, backend: str, settings: ChatSettings) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._chat: Chat | None = None
+        self._closed = False
+
+    @property
+    def model(self) -> str:
+        """Name and revision, known without the engine."""
+        revision = self._settings.revision
+        return f"{self._settings.name}@{revision}" if revision else self._settings.name
+
+    @property
+    def slots(self) -> int:
+        """How many requests in flight keep the engine full."""
+        return self._settings.slots
+
+    def open(self) -> Chat:
+        """Open the engine if it is not open; load errors come up here."""
+        with self._lock:
+            if self._chat is None:
+                self._chat = open_chat(self._backend, self._settings)
+            return self._chat
+
+    def submit(self, request: ChatRequest) -> Future[ChatReply]:
+        """Queue a request."""
+        return self.open().submit(request)
+
+    def close(self) -> None:
+        """Close the engine if it was opened."""
+        with self._lock:
+            if self._chat is not None:
+                self._chat.close()
+                self._chat = None
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a run. Weights are found and checked when this is made, engines open when first used."""
+
+    writer: LateChat
+    writer_licence: str
+    encoder_backend: str
+    encoder_settings: EncoderSettings
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Find the weights of a recipe; whatever is missing is told before any work begins."""
+        writer, encoder = recipe.writer, recipe.encoder
+        weights = _resolve(recipe, writer.weights)
+        encoder_weights = _resolve(recipe, encoder.weights)
+        settings = ChatSettings(
+            name=writer.name or (weights.name if weights else writer.model_name),
+            revision=weights.revision if weights else "",
+            weights=weights.path if weights else None,
+            slots=writer.slots,
+            context_tokens=writer.context_tokens,
+            threads=writer.threads,
+            base_url=writer.base_url or "",
+            api_key=_read_key(writer.api_key_env),
+            timeout_s=writer.timeout_s,
+            options=writer.options,
+        )
+        for name, value in _environment(writer.backend).items():
+            os.environ.setdefault(name, value)
+        return cls(
+            writer=LateChat(writer.backend, settings),
+            writer_licence=writer.licence or (weights.licence if weights else "") or _own_licence(writer.backend),
+            encoder_backend=encoder.backend,
+            encoder_settings=EncoderSettings(
+                name=encoder.name or (encoder_weights.name if encoder_weights else encoder.model_name),
+                revision=encoder_weights.revision if encoder_weights else "",
+                weights=encoder_weights.path if encoder_weights else None,
+                options=encoder.options,
+            ),
+        )
+
+    def open_encoder(self) -> Encoder:
+        """Open the encoder."""
+        return open_encoder(self.encoder_backend, self.encoder_settings)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What the run's identity records of the models, beyond what the recipe says."""
+        return {
+            "writer": self.writer.model,
+            "encoder": f"{self.encoder_settings.name}@{self.encoder_settings.revision}",
+        }
+
+
+def _resolve(recipe: Recipe, weights: Weights | None) -> ResolvedWeights | None:
+    if weights is None:
+        return None
+    return resolve_weights(
+        WeightsSpec(
+            package=weights.package or "",
+            path=recipe.resolve(weights.path) if weights.path else None,
+            hub=f"{weights.hub}@{weights.revision}" if weights.hub else "",
+            file=weights.file or "",
+        ),
+        cache=cache_folder(),
+    )
+
+
+def _read_key(variable: str | None) -> SecretStr | None:
+    if variable is None:
+        return None
+    value = os.environ.get(variable)
+    if not value:
+        raise InputError(
+            f"The environment variable {variable} is not set; the recipe names it as the key of the writer's server.",
+            next_step=f"export {variable}=... and run the same command again",
+        )
+    return SecretStr(value)
+
+
+def _environment(backend: str) -> dict[str, str]:
+    """What a backend wants to find in the environment before its engine is imported."""
+    module = import_module(CHAT[backend].target.partition(":")[0])
+    return dict(getattr(module, "ENVIRONMENT", {}))
+
+
+def _own_licence(backend: str) -> str:
+    """The licence of the text that the built-in double writes; any other model must state its own."""
+    return "Apache-2.0" if backend == "echo" else NO_LICENCE

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prefect as a guest: no telemetry, nothing persisted beyond its own database, no server left behind.
+
+Prefect's own ephemeral server outlives a killed run as an orphan that keeps the terminal's pipe open. So the server is
+started here, as a child that the kernel ends with us. Where PREFECT_API_URL names a server, that one is used.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from validators.errors import AffectoryError
+
+ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # one look-up of a telemetry host at each start otherwise
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # our errors are told once, by the command line
+    "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",  # rows are our files, never pickles
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+}
+READY_WITHIN_S = 180.0  # first start migrates the database: 10 s when quiet, 60 s seen on a busy machine
+PR_SET_PDEATHSIG = 1  # prctl(2), Linux
+
+
+def prepare_environment() -> None:
+    """Set what Prefect reads when it is imported; whatever the user has set stays."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def prefect_api() -> Iterator[str]:
+    """Use the server that PREFECT_API_URL names, or start one on loopback that ends with this process."""
+    prepare_environment()
+    if url := os.environ.get("PREFECT_API_URL"):
+        yield url
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    server = _start_server(port)
+    try:
+        _wait_until_ready(url, server)
+        os.environ["PREFECT_API_URL"] = url
+        yield url
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        server.terminate()
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _start_server(port: int) -> subprocess.Popen[bytes]:
+    from importlib.util import find_spec
+
+    spec = find_spec("prefect")
+    folder = Path(spec.origin).parent if spec and spec.origin else Path()
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--app-dir",
+        str(folder),
+        "--factory",
+        "prefect.server.api.server:create_app",
+    ]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "critical", "--lifespan", "on"]
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and fixed arguments
+        command,
+        env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # safe here: no engine, and so no other thread of ours, has been started yet
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+    )
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
+    end_s = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < end_s:
+        if server.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - loopback, our own port
+                return
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            time.sleep(0.1)
+    server.kill()
+    raise AffectoryError(
+        f"Prefect's local server did not come up within {READY_WITHIN_S:.0f} s.",
+        next_step="run `prefect server start` in another terminal, set PREFECT_API_URL to it, and run again",
+    )

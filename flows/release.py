@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The release: final tables judged, written, described and vouched for, in that order."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.atomic import write_bytes
+from flows.card import render_card
+from flows.duplicates import STAGE as DUPLICATES_STAGE
+from flows.manifest import write_manifest, write_release_tables
+from flows.runs import Run
+from flows.utterances import STAGE as UTTERANCES_STAGE
+from generators.plans import Plan
+from validators.errors import GateError
+from validators.schemas import REJECTED, UTTERANCES
+from validators.suites import ReleaseBounds, ReleaseJudgement, judge_tables
+from validators.tables import reasons_table, yield_table
+
+SPLITS = ("train", "validation", "test")
+JUDGEMENT = "judgement.json"
+SUMMARY = "summary.json"
+CONFIG = "utterances"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a run made, as the person who ran it wants to see it."""
+
+    folder: Path
+    planned: int
+    kept: int
+    rejected: int
+    short: Mapping[str, int]
+    yields: pd.DataFrame
+    reasons: pd.DataFrame
+    usage: Mapping[str, float]
+    """Calls, stored replies used, tokens, seconds: of this process alone, empty if it had nothing to do."""
+
+
+def close_run(run: Run, plan: Plan, n_shards: int) -> Release:
+    """Judge the final tables and write the release; the manifest comes last, so that its presence means success."""
+    kept, rejected = final_tables(run, n_shards)
+    planned = pd.DataFrame({"intended_label": [row.intended.label for row in plan.rows]}, dtype=object)
+    if len(plan.rows) != kept.num_rows + rejected.num_rows:
+        raise AssertionError(f"{len(plan.rows)} planned, {kept.num_rows} kept, {rejected.num_rows} rejected")
+    judgement = judge_release(run, plan, kept, rejected)
+    _write_json(run.folder.work / JUDGEMENT, asdict(judgement))
+    yields = yield_table(planned, kept.to_pandas(), rejected.to_pandas())
+    reasons = reasons_table(rejected.to_pandas())
+    release = Release(
+        folder=run.folder.root,
+        planned=len(plan.rows),
+        kept=kept.num_rows,
+        rejected=rejected.num_rows,
+        short=dict(plan.short),
+        yields=yields,
+        reasons=reasons,
+        usage=_usage(run),
+    )
+    _write_json(run.folder.work / SUMMARY, summary(release))
+    if not judgement.success:
+        raise GateError(
+            "The rows do not pass as a dataset: " + "; ".join(judgement.failures),
+            where=str(run.folder.work / JUDGEMENT),
+            next_step="read the rejected rows in work/; plan more rows, or lower the floors in the recipe",
+        )
+    tables = {split: table for split in SPLITS if (table := kept.filter(pc.field("split") == split)).num_rows}
+    files = write_release_tables(run.folder, {CONFIG: tables})
+    card = render_card(run, tables, planned=len(plan.rows), yields=yields, reasons=reasons, checks=judgement.summary)
+    write_bytes(run.folder.card, card.encode())
+    write_manifest(run.folder, files)
+    return release
+
+
+def final_tables(run: Run, n_shards: int) -> tuple[pa.Table, pa.Table]:
+    """Put together the rows that survived all stages, and all that did not, each in the order of their ids."""
+    shards = [run.folder.read_shard(UTTERANCES_STAGE, index) for index in range(n_shards)]
+    unique, repeated = run.folder.read_shard(DUPLICATES_STAGE, 0)
+    written = pa.concat_tables([kept for kept, _ in shards])
+    kept = written.filter(pc.field("utterance_id").isin(unique.column("utterance_id").combine_chunks()))
+    rejected = pa.concat_tables([table for _, table in shards] + [repeated])
+    return (
+        kept.sort_by("utterance_id").cast(UTTERANCES),
+        rejected.sort_by("planned_id").cast(REJECTED),
+    )
+
+
+def judge_release(run: Run, plan: Plan, kept: pa.Table, rejected: pa.Table) -> ReleaseJudgement:
+    """Run the Great Expectations suite over the final tables."""
+    neutral = run.taxonomy.neutral
+    bounds = ReleaseBounds(
+        labels=run.taxonomy.names,
+        columns=tuple(UTTERANCES.names),
+        required=tuple(field.name for field in UTTERANCES if not field.nullable),
+        planned_rows=len(plan.rows),
+        min_kept_rows=run.recipe.floors.kept_rows,
+        min_labels=run.recipe.floors.labels,
+        splits=SPLITS,
+        without_intensity=(neutral,) if neutral else (),
+        max_reason_share=run.recipe.gates.max_reason_share if len(plan.rows) >= 40 else 1.0,
+    )
+    return judge_tables(kept.to_pandas(), rejected.to_pandas(), bounds)
+
+
+def summary(release: Release) -> dict[str, object]:
+    """The figures of a run as plain JSON."""
+    return {
+        "planned": release.planned,
+        "kept": release.kept,
+        "rejected": release.rejected,
+        "short_of_evidence": dict(release.short),
+        "labels": json.loads(release.yields.to_json(orient="records")),
+        "reasons": json.loads(release.reasons.to_json(orient="records")),
+        "usage": dict(release.usage),
+    }
+
+
+def _usage(run: Run) -> dict[str, float]:
+    usage = run.writer.usage
+    if not usage.calls + usage.hits:
+        return {}
+    text_s = sum(run.stage_s.get(stage, 0.0) for stage in ("evidence", UTTERANCES_STAGE))
+    return {
+        "calls": usage.calls,
+        "stored_replies": usage.hits,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "model_s": round(usage.busy_s, 1),
+        "text_stages_s": round(text_s, 1),
+        "share_outside_model": round(max(0.0, 1 - usage.busy_s / text_s), 4) if text_s and usage.calls else 0.0,
+        **{f"{stage}_s": round(seconds, 1) for stage, seconds in run.stage_s.items()},
+    }
+
+
+def _write_json(path: Path, content: object) -> None:
+    write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, default=str).encode() + b"\n")

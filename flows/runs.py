@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run at work: its recipe, its folder, its models, and how rows of a shard are made side by side."""
+
+import importlib.metadata
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from flows.identity import identity
+from flows.models import Models
+from flows.progress import Progress
+from flows.recipe import Recipe, check_labels, load_taxonomy
+from flows.replies import ReplyStore, StoredChat
+from flows.run_folder import DoneRecord, RunFolder, open_run
+from flows.stories import read_stories, stories_sha256
+from generators.conversations import Conversation, side_by_side
+from generators.plans import assign_splits
+from generators.prompts import prompts_sha256
+from validators.errors import DeferredError, GateError
+from validators.records import Split, Story
+from validators.schemas import SCHEMA_VERSION
+from validators.taxonomy import Taxonomy, taxonomy_sha256
+
+Row = TypeVar("Row")
+
+REASON_ROWS = 40  # before that many rows one reason can lead by chance
+
+
+class StoppedError(Exception):
+    """Work was given up because the run stops; the shard stays open."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads before it does anything: all of it is known before the first model call."""
+
+    recipe: Recipe
+    taxonomy: Taxonomy
+    stories: tuple[Story, ...]
+    models: Models
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that decides the rows of this run."""
+        return identity(
+            self.recipe,
+            taxonomy_sha256=taxonomy_sha256(self.taxonomy),
+            stories_sha256=stories_sha256(self.stories),
+            prompts_sha256=prompts_sha256(),
+            versions={
+                "affectory": importlib.metadata.version("affectory"),
+                "schema": str(SCHEMA_VERSION),
+                **self.models.versions,
+            },
+        )
+
+
+def read_inputs(recipe: Recipe) -> Inputs:
+    """Read and check everything that a recipe names, in the order of cheapness."""
+    taxonomy = load_taxonomy(recipe)
+    check_labels(recipe, taxonomy.names)
+    models = Models.of(recipe)
+    return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models)
+
+
+@dataclass
+class Run:
+    """One run in this process. Its tables are on disk; this holds what all stages share."""
+
+    inputs: Inputs
+    folder: RunFolder
+    writer: StoredChat
+    progress: Progress
+    stopping: threading.Event = field(default_factory=threading.Event)
+    stage_s: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.recipe = self.inputs.recipe
+        self._lock = threading.Lock()
+        self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.taxonomy = self.inputs.taxonomy
+        self.stories = {story.story_id: story for story in self.inputs.stories}
+        shares: dict[Split, float] = {
+            "train": self.recipe.splits.train,
+            "validation": self.recipe.splits.validation,
+            "test": self.recipe.splits.test,
+        }
+        self.splits = assign_splits(list(self.stories), shares, seed=self.recipe.seed)
+
+    def __repr__(self) -> str:
+        return f"Run({self.folder.root.name})"
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Measure the wall time of a stage."""
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stage_s[stage] = self.stage_s.get(stage, 0.0) + time.monotonic() - began_s
+
+    def side_by_side(self, stage: str, conversations: Iterable[Conversation[Row]]) -> Iterator[tuple[int, Row]]:
+        """Advance conversations on the writer; a `DeferredError` at the end if a row got no answer."""
+        unanswered: list[DeferredError] = []
+        for position, row in side_by_side(self._until_stopped(conversations), self.writer.submit, self.writer.slots):
+            if self.stopping.is_set():
+                raise StoppedError(stage)
+            if isinstance(row, DeferredError):
+                unanswered.append(row)
+                continue
+            yield position, row
+        if self.stopping.is_set():
+            raise StoppedError(stage)
+        if unanswered:
+            raise DeferredError(
+                f"{len(unanswered)} requests of stage {stage} got no answer: {unanswered[0].what}",
+                where=unanswered[0].where,
+                next_step="run the same command again: what was answered is stored, and only the rest is asked",
+            )
+
+    def advance(self, stage: str, *, kept: int, rejected: int) -> None:
+        """Tell the progress, with the rate of the engine so far."""
+        usage = self.writer.usage
+        rate = f"{usage.completion_tokens / usage.busy_s:.0f} tokens/s" if usage.busy_s > 1 else ""
+        self.progress.advance(stage, kept=kept, rejected=rejected, note=rate)
+
+    def stop_if_systematic(self, record: DoneRecord) -> None:
+        """Stop the run when one reason takes too large a share of a stage so far: the prompt or the model is broken."""
+        with self._lock:
+            self._seen[record.stage].update({"planned": record.planned, **record.reasons})
+            seen = self._seen[record.stage]
+            planned = seen["planned"]
+            reason, count = max(
+                ((reason, count) for reason, count in seen.items() if reason != "planned"),
+                key=lambda item: item[1],
+                default=("", 0),
+            )
+        most = self.recipe.gates.max_reason_share
+        if planned >= REASON_ROWS and count > most * planned:
+            raise GateError(
+                f"{count} of {planned} rows were rejected for '{reason}' ({count / planned:.0%}): "
+                f"more than gates.max_reason_share ({most:.0%}).",
+                where=str(self.folder.rejected_path(record.stage, record.index)),
+                next_step="read the rejected rows there; mend the prompt or the model, or raise gates.max_reason_share",
+            )
+
+    def _until_stopped(self, conversations: Iterable[Conversation[Row]]) -> Iterator[Conversation[Row]]:
+        for conversation in conversations:
+            if self.stopping.is_set():
+                return
+            yield conversation
+
+
+@contextmanager
+def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> Iterator[Run]:
+    """Open the folder, the reply store and (late) the writer of a run; all are closed at the end."""
+    folder = open_run(root, identity=inputs.identity, recipe=inputs.recipe.canonical(), rebuild=rebuild)
+    with folder:
+        store = ReplyStore(folder.replies)
+        writer = StoredChat(inputs.models.writer, store)
+        try:
+            yield Run(inputs, folder, writer, progress)
+        finally:
+            writer.close()
+            store.close()
