@@ -263,7 +263,7 @@ def _record_at(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
     return here
 
 
-def _record_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  (an annotation has no type of its own)
+def _record_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := _record_in(inner))), None)

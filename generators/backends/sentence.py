@@ -43,7 +43,7 @@ def open_encoder(settings: EncoderSettings) -> Encoder:
 class SentenceEncoder:
     """Embeds in batches of texts sorted by length, the same batches for the same texts."""
 
-    def __init__(self, engine: Any, settings: EncoderSettings) -> None:  # noqa: ANN401 - the engine is imported lazily
+    def __init__(self, engine: Any, settings: EncoderSettings) -> None:
         self.model = f"{settings.name}@{settings.revision}" if settings.revision else settings.name
         self._engine = engine
         self._batch_rows = settings.batch_rows

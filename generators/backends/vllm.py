@@ -232,7 +232,7 @@ class _Engine:
         self._engine.engine_core.shutdown()
 
 
-def _read(output: Any) -> ChatReply | ModelError:  # noqa: ANN401 - vLLM is imported lazily
+def _read(output: Any) -> ChatReply | ModelError:
     completion = output.outputs[0]
     finish_reason = FINISH_REASONS.get(completion.finish_reason)
     if finish_reason is None:

@@ -23,7 +23,7 @@ from validators.errors import DeferredError, InputError, ModelError
 
 KEY = "sk-verysecretkey0123456789"
 REQUEST = ChatRequest((Message("user", "Write one line."),), None, 40, 0.8, 7)
-WAIT_S = 20  # of the test, for a future; far above what any case needs
+WAIT_S = 60  # of the test, for a future; far above what any case needs, also on a busy machine
 
 
 class Naps:
@@ -47,7 +47,7 @@ def chat_with(
     script: Callable[[int, dict], Answer], naps: Naps, **settings: object
 ) -> Iterator[tuple[OpenAIChat, ScriptedServer]]:
     with ScriptedServer(script) as server:
-        defaults = ChatSettings("m", base_url=server.base_url, api_key=SecretStr(KEY), timeout_s=5)
+        defaults = ChatSettings("m", base_url=server.base_url, api_key=SecretStr(KEY), timeout_s=30)
         chat = OpenAIChat(replace(defaults, **settings), sleep=naps)  # type: ignore[arg-type]
         try:
             yield chat, server
@@ -260,7 +260,7 @@ def test_close_drops_what_is_in_flight_and_what_waits(naps: Naps) -> None:
             time.sleep(0.01)
         started = time.monotonic()
         chat.close()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10  # a call hangs for 30
         assert all(isinstance(error_of(future), DeferredError) for future in [*futures, chat.submit(REQUEST)])
 
 
