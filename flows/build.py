@@ -12,10 +12,9 @@ from flows.duplicates import STAGE as DUPLICATES
 from flows.duplicates import drop_duplicates
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import evidence_shards, make_evidence, read_evidence
-from flows.manifest import read_manifest, verify_release
 from flows.prefect_setup import prefect_api
 from flows.progress import Progress
-from flows.release import Release, close_run
+from flows.release import Release, close_run, is_finished
 from flows.run_folder import DoneRecord
 from flows.runs import Inputs, Run, StoppedError, open_run_of
 from flows.utterances import STAGE as UTTERANCES
@@ -86,20 +85,26 @@ def in_turn(run: Run, stage: str, n_shards: int, make: MakeShard) -> None:
 def find_evidence(run: Run, make_all: MakeAll) -> list[Evidence]:
     """Ask which characters have cause for which emotion."""
     shards = evidence_shards(run)
-    n_sections = sum(len(sections) for shard in shards for _, sections in shard)
-    _begin(run, EVIDENCE, n_sections, [sum(len(s) for _, s in shard) for shard in shards])
+    asks_model = run.recipe.stories.evidence != "given"
+    n_asked = [sum(len(sections) for _, sections in shard) if asks_model else 0 for shard in shards]
+    _begin(run, EVIDENCE, n_asked)
     with run.timed(EVIDENCE):
-        make_all(run, EVIDENCE, len(shards), _shard_maker(run, EVIDENCE, lambda i: make_evidence(run, i, shards[i])))
+        make = _shard_maker(run, EVIDENCE, lambda index: make_evidence(run, index, shards[index]))
+        make_all(run, EVIDENCE, len(shards), make)
     return read_evidence(run, len(shards))
 
 
 def write_utterances(run: Run, plan: Plan, make_all: MakeAll) -> int:
     """Write the planned rows; returns the number of shards."""
     shards = shards_of(run, plan)
-    _begin(run, UTTERANCES, len(plan.rows), [len(shard) for shard in shards])
+    splits = run.splits_of(row.story_id for row in plan.rows)
+    _begin(run, UTTERANCES, [len(shard) for shard in shards])
     with run.timed(UTTERANCES):
         make_all(
-            run, UTTERANCES, len(shards), _shard_maker(run, UTTERANCES, lambda i: make_utterances(run, i, shards[i]))
+            run,
+            UTTERANCES,
+            len(shards),
+            _shard_maker(run, UTTERANCES, lambda i: make_utterances(run, i, shards[i], splits)),
         )
     return len(shards)
 
@@ -107,18 +112,9 @@ def write_utterances(run: Run, plan: Plan, make_all: MakeAll) -> int:
 def drop_repeated(run: Run, n_shards: int, make_all: MakeAll) -> None:
     """Drop exact and near duplicates over the whole dataset."""
     n_written = sum(record.kept for record in run.folder.stage_records(UTTERANCES))
-    _begin(run, DUPLICATES, n_written, [n_written])
+    _begin(run, DUPLICATES, [n_written])
     with run.timed(DUPLICATES):
         make_all(run, DUPLICATES, 1, lambda _: run.folder.done(DUPLICATES, 0) or drop_duplicates(run, n_shards))
-
-
-def is_finished(run: Run) -> bool:
-    """Whether the folder holds the whole release of this run."""
-    return (
-        run.folder.manifest.exists()
-        and not verify_release(run.folder.root)
-        and read_manifest(run.folder.root).fingerprint == run.folder.fingerprint
-    )
 
 
 def _shard_maker(run: Run, stage: str, make: MakeShard) -> MakeShard:
@@ -132,9 +128,9 @@ def _shard_maker(run: Run, stage: str, make: MakeShard) -> MakeShard:
     return made
 
 
-def _begin(run: Run, stage: str, total: int, shard_rows: list[int]) -> None:
+def _begin(run: Run, stage: str, shard_rows: list[int]) -> None:
     done = sum(rows for index, rows in enumerate(shard_rows) if run.folder.done_path(stage, index).exists())
-    run.progress.begin(stage, total, done)
+    run.progress.begin(stage, sum(shard_rows), done)
 
 
 def _raise_first(run: Run, results: list[Callable[[], object]]) -> None:

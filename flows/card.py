@@ -5,15 +5,17 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 from ruamel.yaml import YAML
 
 from flows.runs import Run
 from generators.prompts import PROMPTS, load_prompt
 from validators.schemas import COLUMN_DESCRIPTIONS
+
+if TYPE_CHECKING:
+    from flows.release import Release
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
@@ -22,13 +24,10 @@ def render_card(
     run: Run,
     tables: Mapping[str, pa.Table],
     *,
-    planned: int,
-    yields: pd.DataFrame,
-    reasons: pd.DataFrame,
+    release: "Release",
     checks: Sequence[Mapping[str, Any]],
 ) -> str:
     """Render README.md: the YAML head that the Hub reads, then the text. Same rows, same card: it holds no times."""
-    kept = sum(table.num_rows for table in tables.values())
     licences = Counter(
         (str(row["source"]), str(row["source_licence"]))
         for table in tables.values()
@@ -36,16 +35,18 @@ def render_card(
     )
     recipe = run.recipe.canonical()
     parts = [
-        f"---\n{_head(run, tables, kept)}---",
+        f"---\n{_head(run, tables, release.kept)}---",
         f"# {run.recipe.name}",
-        f"{kept} utterances that characters of stories say or think, each written to express one emotion of the "
-        f"{run.taxonomy.title} taxonomy at one intensity, with the situation before it and a rewriting whose emotion "
-        "shows only together with that situation. **All text is synthetic.** Made by Affectory from the recipe below.",
+        f"{release.kept} utterances that characters of stories say or think, each written to express one emotion of "
+        f"the {run.taxonomy.title} taxonomy at one intensity, with the situation before it and a rewriting whose "
+        "emotion shows only together with that situation. **All text is synthetic.** Made by Affectory from the recipe "
+        "below.",
         "The `intended` label is what the writer was asked for. No reader has verified it yet: the `perceived` columns "
         "are empty in this release, and a share of the rows does not express what was intended.",
         '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("<this folder or repository>")\n```',
         "## Figures",
-        f"{planned} rows were planned, {kept} kept, {planned - kept} rejected; no row is unaccounted for.",
+        f"{release.planned} rows were planned, {release.kept} kept, {release.rejected} rejected: every row is "
+        "accounted for.",
         _table(
             ["split", "rows", "stories"],
             [[split, t.num_rows, len(set(t.column("story_id").to_pylist()))] for split, t in tables.items()],
@@ -54,11 +55,12 @@ def render_card(
         "### Labels",
         _table(
             ["label", "planned", "kept", "rejected", "commonest reasons"],
-            [[r.label, r.planned, r.kept, r.rejected, r.reasons] for r in yields.itertuples()],
+            [[r.label, r.planned, r.kept, r.rejected, r.reasons] for r in release.yields.itertuples()],
         ),
         "### Rejected rows by reason",
         _table(
-            ["stage", "gate", "reason", "rows"], [[r.stage, r.gate, r.reason, r.rows] for r in reasons.itertuples()]
+            ["stage", "gate", "reason", "rows"],
+            [[r.stage, r.gate, r.reason, r.rows] for r in release.reasons.itertuples()],
         ),
         "### Checks of the release",
         f"{sum(bool(check['success']) for check in checks)} of {len(checks)} expectations hold (Great Expectations).",

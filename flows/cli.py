@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 INTERRUPTED = 130
+GRACE_S = 6.0  # an engine may decode for a minute before its thread looks up
 
 RecipePath = Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/tiny.yaml.")]
 Settings = Annotated[
@@ -126,6 +128,7 @@ def models(as_json: AsJson = False) -> None:
 def main() -> None:
     """Run the command line; every expected failure is told in full and ends with its own exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app(standalone_mode=False)
         code = 0
@@ -133,7 +136,6 @@ def main() -> None:
         typer.echo(f"Error: {error}", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("Interrupted. Run the same command again to go on; what was answered is stored.", err=True)
         code = INTERRUPTED
     except typer.Exit as error:
         code = error.exit_code
@@ -150,11 +152,16 @@ def main() -> None:
 
 
 def _interrupt(signum: int, frame: object) -> None:
+    """Stop soon: whatever is on disk is whole, so work that does not end by itself is cut off."""
+    cut_off = threading.Timer(GRACE_S, os._exit, (INTERRUPTED,))
+    cut_off.daemon = True
+    cut_off.start()
+    typer.echo("Interrupted. Run the same command again to go on; what was answered is stored.", err=True)
     raise KeyboardInterrupt
 
 
 def _console() -> Console:
-    return Console(stderr=False, soft_wrap=False)
+    return Console()
 
 
 def _print_release(release: "Release") -> None:  # type: ignore[name-defined]  # noqa: F821 - imported late
@@ -180,4 +187,8 @@ def _print_release(release: "Release") -> None:  # type: ignore[name-defined]  #
         )
     else:
         console.print("Nothing was left to do: no model was called.")
-    console.print(f'Load it: datasets.load_dataset("{release.folder}")    Check it: affectory check {release.folder}')
+    typer.echo(f'Load it: datasets.load_dataset("{release.folder}")    Check it: affectory check {release.folder}')
+
+
+if __name__ == "__main__":
+    main()

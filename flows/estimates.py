@@ -7,10 +7,10 @@ from generators.prompts import PromptName, load_prompt
 from validators.text import words
 
 TOKENS_PER_WORD = 1.35  # English prose in the tokenisers of Qwen, Llama and Mistral
-REPLY_TOKENS: dict[PromptName, int] = {  # seen with the embedded writer, three candidates
+REPLY_TOKENS: dict[PromptName, int] = {  # seen with the embedded writer
     "characters": 45,
     "evidence": 105,
-    "utterance": 115,
+    "utterance": 45,
     "context": 55,
     "ambiguous": 22,
 }

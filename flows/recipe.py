@@ -82,7 +82,9 @@ class Utterances(Record):
     rows: Annotated[int, Field(ge=1, le=100_000_000)]
     contextual_rows: Annotated[int, Field(ge=0)] | None = None
     labels: LabelWeights | None = None
-    candidates: Annotated[int, Field(ge=1, le=16)] = 3  # one writing in three is the best of its kind; more cost more
+    candidates: Annotated[int, Field(ge=1, le=16)] = (
+        4  # drawn until one passes; a line that fails four times is not there
+    )
     intensities: Annotated[tuple[Intensity, ...], Field(min_length=1, max_length=2)] = (1, 2)
     neutral_share: Annotated[float, Field(ge=0, lt=1)] | None = None
 

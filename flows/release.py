@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from flows.atomic import write_bytes
 from flows.card import render_card
 from flows.duplicates import STAGE as DUPLICATES_STAGE
-from flows.manifest import write_manifest, write_release_tables
+from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
+from flows.run_folder import AccountingError
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
 from generators.plans import Plan
@@ -44,25 +45,16 @@ class Release:
 
 
 def close_run(run: Run, plan: Plan, n_shards: int) -> Release:
-    """Judge the final tables and write the release; the manifest comes last, so that its presence means success."""
+    """Judge the final tables and write the release; the manifest comes last, so that its presence means success.
+
+    A release that lies there whole is left as it is.
+    """
     kept, rejected = final_tables(run, n_shards)
-    planned = pd.DataFrame({"intended_label": [row.intended.label for row in plan.rows]}, dtype=object)
-    if len(plan.rows) != kept.num_rows + rejected.num_rows:
-        raise AssertionError(f"{len(plan.rows)} planned, {kept.num_rows} kept, {rejected.num_rows} rejected")
+    release = _describe(run, plan, kept, rejected)
+    if is_finished(run):
+        return release
     judgement = judge_release(run, plan, kept, rejected)
     _write_json(run.folder.work / JUDGEMENT, asdict(judgement))
-    yields = yield_table(planned, kept.to_pandas(), rejected.to_pandas())
-    reasons = reasons_table(rejected.to_pandas())
-    release = Release(
-        folder=run.folder.root,
-        planned=len(plan.rows),
-        kept=kept.num_rows,
-        rejected=rejected.num_rows,
-        short=dict(plan.short),
-        yields=yields,
-        reasons=reasons,
-        usage=_usage(run),
-    )
     _write_json(run.folder.work / SUMMARY, summary(release))
     if not judgement.success:
         raise GateError(
@@ -72,10 +64,39 @@ def close_run(run: Run, plan: Plan, n_shards: int) -> Release:
         )
     tables = {split: table for split in SPLITS if (table := kept.filter(pc.field("split") == split)).num_rows}
     files = write_release_tables(run.folder, {CONFIG: tables})
-    card = render_card(run, tables, planned=len(plan.rows), yields=yields, reasons=reasons, checks=judgement.summary)
+    card = render_card(run, tables, release=release, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
     write_manifest(run.folder, files)
     return release
+
+
+def is_finished(run: Run) -> bool:
+    """Whether the folder holds the whole release of this run."""
+    return (
+        run.folder.manifest.exists()
+        and not verify_release(run.folder.root)
+        and read_manifest(run.folder.root).fingerprint == run.folder.fingerprint
+    )
+
+
+def _describe(run: Run, plan: Plan, kept: pa.Table, rejected: pa.Table) -> Release:
+    if len(plan.rows) != kept.num_rows + rejected.num_rows:
+        raise AccountingError(
+            f"{len(plan.rows)} rows were planned, but {kept.num_rows} kept and {rejected.num_rows} rejected",
+            where=str(run.folder.root),
+            next_step="this is a bug; the shards of the stages are whole, the release was not written",
+        )
+    planned = pd.DataFrame({"intended_label": [row.intended.label for row in plan.rows]}, dtype=object)
+    return Release(
+        folder=run.folder.root,
+        planned=len(plan.rows),
+        kept=kept.num_rows,
+        rejected=rejected.num_rows,
+        short=dict(plan.short),
+        yields=yield_table(planned, kept.to_pandas(), rejected.to_pandas()),
+        reasons=reasons_table(rejected.to_pandas()),
+        usage=_usage(run),
+    )
 
 
 def final_tables(run: Run, n_shards: int) -> tuple[pa.Table, pa.Table]:

@@ -85,15 +85,15 @@ class Run:
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.taxonomy = self.inputs.taxonomy
         self.stories = {story.story_id: story for story in self.inputs.stories}
-        shares: dict[Split, float] = {
-            "train": self.recipe.splits.train,
-            "validation": self.recipe.splits.validation,
-            "test": self.recipe.splits.test,
-        }
-        self.splits = assign_splits(list(self.stories), shares, seed=self.recipe.seed)
 
     def __repr__(self) -> str:
         return f"Run({self.folder.root.name})"
+
+    def splits_of(self, story_ids: Iterable[str]) -> dict[str, Split]:
+        """Give each of the stories that feed rows to one split."""
+        recipe = self.recipe.splits
+        shares: dict[Split, float] = {"train": recipe.train, "validation": recipe.validation, "test": recipe.test}
+        return assign_splits(list(story_ids), shares, seed=self.recipe.seed)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The utterance stage: planned rows, shard by shard, written side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flows.run_folder import DoneRecord
 from flows.runs import Run
@@ -10,7 +10,7 @@ from generators.prompts import prompts_sha256
 from generators.utterances import Scene, WritingSettings, Written, write_utterance
 from validators.errors import InputError
 from validators.gates import GateBounds
-from validators.records import Evidence, PlannedUtterance, RejectedRow, Utterance
+from validators.records import Evidence, PlannedUtterance, RejectedRow, Split, Utterance
 from validators.schemas import REJECTED, UTTERANCES, to_table
 
 STAGE = "utterances"
@@ -46,7 +46,9 @@ def shards_of(run: Run, plan: Plan) -> list[tuple[PlannedUtterance, ...]]:
     return [plan.rows[start : start + n_rows] for start in range(0, len(plan.rows), n_rows)]
 
 
-def make_utterances(run: Run, index: int, planned: Sequence[PlannedUtterance]) -> DoneRecord:
+def make_utterances(
+    run: Run, index: int, planned: Sequence[PlannedUtterance], splits: Mapping[str, Split]
+) -> DoneRecord:
     """Write the rows of one shard; each ends as a kept or a rejected one, in the order of the plan."""
     settings = WritingSettings(
         candidates=run.recipe.utterances.candidates,
@@ -60,8 +62,11 @@ def make_utterances(run: Run, index: int, planned: Sequence[PlannedUtterance]) -
     ended: dict[int, Utterance | RejectedRow] = {}
     conversations = (write_utterance(_scene(run, row, settings)) for row in planned)
     for position, written in run.side_by_side(STAGE, conversations):
+        row = planned[position]
         is_kept = isinstance(written, Written)
-        ended[position] = _utterance(run, planned[position], written) if isinstance(written, Written) else written
+        ended[position] = (
+            _utterance(run, row, written, splits[row.story_id]) if isinstance(written, Written) else written
+        )
         run.advance(STAGE, kept=int(is_kept), rejected=int(not is_kept))
     rows = [ended[position] for position in range(len(planned))]
     return run.folder.write_shard(
@@ -85,7 +90,7 @@ def _scene(run: Run, row: PlannedUtterance, settings: WritingSettings) -> Scene:
     )
 
 
-def _utterance(run: Run, row: PlannedUtterance, written: Written) -> Utterance:
+def _utterance(run: Run, row: PlannedUtterance, written: Written, split: Split) -> Utterance:
     story = run.stories[row.story_id]
     return Utterance(
         utterance_id=row.utterance_id,
@@ -110,7 +115,7 @@ def _utterance(run: Run, row: PlannedUtterance, written: Written) -> Utterance:
         reader=None,
         prompt_sha256=prompts_sha256(),
         seed=row.seed,
-        split=run.splits[row.story_id],
+        split=split,
         source=story.source,
         source_licence=story.licence,
     )

@@ -11,7 +11,7 @@ from validators.text import words
 from validators.verdicts import ACCEPTED, Verdict
 
 MAX_CHARACTERS = 12  # beyond, small models list props and crowds
-EXCERPT_WORDS = 900  # about 1,200 tokens: most short stories whole, and still inside a 2k window
+EXCERPT_WORDS = 400  # about 550 tokens: the beginning of every section names who is in it, and reading costs time
 
 
 class CharactersReply(Reply):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from generators.chat import ChatReply
 from generators.conversations import Conversation
-from generators.parsing import Reply, array, clean_line, end_sentence, parse_reply, string, structure
+from generators.parsing import Reply, clean_line, end_sentence, parse_reply, string, structure
 from generators.prompts import Prompt, fence, load_prompt
 from validators.gates import Gate, GateBounds, judge, line_gates, naming_words, situation_gates
 from validators.records import PlannedUtterance, RejectedRow
@@ -30,14 +30,12 @@ CAUSE_CHARS = 120  # a clause
 LINE_CHARS = 220  # 45 words at most; longer ones ramble
 SITUATION_CHARS = 420  # two sentences
 
-COUNTS = {1: "One line", 2: "Two", 3: "Three", 4: "Four", 5: "Five", 6: "Six"}
 
-
-class LinesReply(Reply):
-    """What the writer answers: why the line is said, then candidates of it."""
+class LineReply(Reply):
+    """What the writer answers: why the line is said, then the line."""
 
     cause: str
-    lines: list[str]
+    line: str
 
 
 class SituationReply(Reply):
@@ -46,7 +44,7 @@ class SituationReply(Reply):
     situation: str
 
 
-class LineReply(Reply):
+class RewrittenReply(Reply):
     """What the writer answers when asked to rewrite a line."""
 
     line: str
@@ -67,6 +65,7 @@ class Line:
 
     text: str
     cause: str
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ class Scene:
     is_neutral: bool
     settings: WritingSettings
 
-    def rejected(self, stage: str, gate: str, verdict: Verdict, reply: ChatReply) -> RejectedRow:
+    def rejected(self, stage: str, gate: str, verdict: Verdict, reply: str, *, attempt: int = 1) -> RejectedRow:
         """This row as a rejected one."""
         return RejectedRow(
             planned_id=self.plan.utterance_id,
@@ -100,9 +99,9 @@ class Scene:
             reason=verdict.reason or "",
             detail=verdict.detail,
             label=self.plan.intended.label,
-            attempt=1,
+            attempt=attempt,
             seed=self.plan.seed,
-            reply=reply.text,
+            reply=reply,
         )
 
     @property
@@ -128,24 +127,24 @@ def write_utterance(scene: Scene) -> Conversation[Written | RejectedRow]:
     if isinstance(line, RejectedRow):
         return line
     if not scene.plan.contextual:
-        return Written(line.text, line.cause, None, None, 1)
+        return Written(line.text, line.cause, None, None, line.attempts)
     context = yield from write_context(scene, line.text)
     if isinstance(context, RejectedRow):
         return context
     ambiguous = yield from write_ambiguous(scene, line.text, context)
     if isinstance(ambiguous, RejectedRow):
         return ambiguous
-    return Written(line.text, line.cause, context, ambiguous, 1)
+    return Written(line.text, line.cause, context, ambiguous, line.attempts)
 
 
 def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
-    """Ask for the cause and several lines; the first line that passes all gates is taken, with the cause."""
-    plan, settings = scene.plan, scene.settings
-    values = {
-        "passage": fence(scene.section),
-        "character": plan.character,
-        "count": COUNTS.get(settings.candidates, str(settings.candidates)),
-    }
+    """Draw candidates of the line until one passes all gates, each with its cause first.
+
+    One at a time and not as a list: a small model repeats itself in a list, while a new seed gives a new line; the
+    engine has the prompt in its cache; and no tokens go into candidates that nobody needs.
+    """
+    plan = scene.plan
+    values = {"passage": fence(scene.section), "character": plan.character}
     if scene.is_neutral:
         prompt = load_prompt("neutral")
         values["manner"] = MANNERS[plan.manner or "informing"]
@@ -157,31 +156,29 @@ def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
             "cause": f", because {plan.intended.cause}" if plan.intended.cause else "",
             "banned": ", ".join(scene.synonyms[:6]),
         }
-    reply = yield prompt.request(
-        values,
-        schema=structure(
-            cause=string(CAUSE_CHARS),
-            lines=array(string(LINE_CHARS), fewest=settings.candidates, most=settings.candidates),
-        ),
-        max_tokens=70 + 70 * settings.candidates,
-        temperature=settings.temperature,
-        seed=plan.seed,
-    )
-    answer = parse_reply(reply, LinesReply)
-    if isinstance(answer, Verdict):
-        return scene.rejected("line", "parse", answer, reply)
     gates = scene.line_gates(prompt)
-    verdicts: list[Verdict] = []
-    for candidate in answer.lines:
-        line = end_sentence(clean_line(candidate, speaker=plan.character), bound=LINE_CHARS)
-        verdict = judge(line, gates)
+    failed: list[tuple[str, Verdict, ChatReply]] = []
+    for attempt in range(scene.settings.candidates):
+        reply = yield prompt.request(
+            values,
+            schema=structure(cause=string(CAUSE_CHARS), line=string(LINE_CHARS)),
+            max_tokens=130,
+            temperature=scene.settings.temperature,
+            seed=(plan.seed + attempt) % 2**31,
+        )
+        answer = parse_reply(reply, LineReply)
+        if isinstance(answer, Verdict):
+            failed.append(("parse", answer, reply))
+            continue
+        text = end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS)
+        verdict = judge(text, gates)
         if verdict.accepted:
-            return Line(line, plan.intended.cause or clean_line(answer.cause))
-        verdicts.append(verdict)
-    if not verdicts:
-        return scene.rejected("line", "parse", Verdict.reject("no_line", "the reply holds no line"), reply)
-    detail = "; ".join(f"{verdict.reason}: {verdict.detail}" for verdict in verdicts)
-    return scene.rejected("line", "rules", Verdict.reject(verdicts[0].reason or "", detail), reply)
+            return Line(text, plan.intended.cause or clean_line(answer.cause), attempt + 1)
+        failed.append(("rules", verdict, reply))
+    gate, verdict, _ = failed[-1]
+    detail = "; ".join(f"{one.reason}: {one.detail}" for _, one, _ in failed)
+    replies = "\n".join(reply.text for _, _, reply in failed)
+    return scene.rejected("line", gate, Verdict.reject(verdict.reason or "", detail), replies, attempt=len(failed))
 
 
 def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
@@ -196,7 +193,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
     )
     answer = parse_reply(reply, SituationReply)
     if isinstance(answer, Verdict):
-        return scene.rejected("context", "parse", answer, reply)
+        return scene.rejected("context", "parse", answer, reply.text)
     context = end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)
     leaks = naming_words(context, scene.synonyms)
     if leaks:
@@ -210,7 +207,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
         )
         answer = parse_reply(reply, SituationReply)
         if isinstance(answer, Verdict):
-            return scene.rejected("context", "parse", answer, reply)
+            return scene.rejected("context", "parse", answer, reply.text)
         context = end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)
     verdict = judge(
         context,
@@ -222,7 +219,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
             bounds=scene.settings.bounds,
         ),
     )
-    return context if verdict.accepted else scene.rejected("context", "rules", verdict, reply)
+    return context if verdict.accepted else scene.rejected("context", "rules", verdict, reply.text)
 
 
 def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str | RejectedRow]:
@@ -240,14 +237,14 @@ def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str |
         temperature=scene.settings.temperature,
         seed=scene.plan.seed,
     )
-    answer = parse_reply(reply, LineReply)
+    answer = parse_reply(reply, RewrittenReply)
     if isinstance(answer, Verdict):
-        return scene.rejected("ambiguous", "parse", answer, reply)
+        return scene.rejected("ambiguous", "parse", answer, reply.text)
     rewritten = end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS)
     verdict = judge(rewritten, scene.line_gates(prompt))
     if verdict.accepted:
         verdict = differs(rewritten, line)
-    return rewritten if verdict.accepted else scene.rejected("ambiguous", "rules", verdict, reply)
+    return rewritten if verdict.accepted else scene.rejected("ambiguous", "rules", verdict, reply.text)
 
 
 def differs(rewritten: str, line: str) -> Verdict:

@@ -219,15 +219,11 @@ def judge(text: str, gates: Iterable[Gate]) -> Verdict:
 
 @cache
 def _stem(word: str) -> str:
-    stem: str = _stemmer().stemWord(word)
-    return stem
-
-
-@cache
-def _stemmer() -> Any:
     import snowballstemmer
 
-    return snowballstemmer.stemmer("english")
+    # a stemmer of its own for each word: one keeps the word it works on, and gates run in several threads
+    stem: str = snowballstemmer.stemmer("english").stemWord(word)
+    return stem
 
 
 @cache

@@ -23,6 +23,8 @@ Json = dict[str, object] | list[object] | str | int | float | bool | None
 Schema = Mapping[str, object]
 
 FAULTS = ("garbage", "truncated")
+TOLD_FIELDS = frozenset({"situation"})
+"""Fields in which nobody speaks: their sentences are told of somebody."""
 NAME_FIELDS = frozenset({"character", "characters", "names"})
 GARBAGE = "Sure! Here is what you asked for:\n{utterance: I will not, 'and"
 """Looks like a model's chatter around JSON that is none."""
@@ -192,7 +194,8 @@ class _Writer:
         fitting = [name for name in self._names if least <= len(name) <= most]
         if field in NAME_FIELDS and fitting:
             return self._rng.choice(fitting)
-        return _fit(self._rng, least, most)
+        text = _fit(self._rng, least, most)
+        return _told_of(self._names[-1] if self._names else "Somebody", text)[:most] if field in TOLD_FIELDS else text
 
 
 def find_names(text: str) -> list[str]:
@@ -208,6 +211,12 @@ def _sentence(rng: random.Random) -> str:
     clause = f"{rng.choice(echo_words.LINKS)} {rng.choice(echo_words.PEOPLE)} {rng.choice(echo_words.DEEDS)}."
     text = f"{what} {where} {clause}"
     return text if len(text.split()) <= 16 else f"{what} {clause}"
+
+
+def _told_of(name: str, text: str) -> str:
+    """Turn a first-person sentence into one about somebody."""
+    told = {"I": name, "my": "the", "me": "him", "us": "them", "our": "their"}
+    return re.sub(r"\b(I|my|me|us|our)\b", lambda found: told[found.group()], text)
 
 
 def _fit(rng: random.Random, least: int, most: int) -> str:

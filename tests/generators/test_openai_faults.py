@@ -218,7 +218,7 @@ def test_ten_failed_requests_in_a_row_stop_the_rest(naps: Naps) -> None:
         late = error_of(chat.submit(REQUEST))
     assert all(isinstance(error, DeferredError) for error in [*errors, late])
     assert "10 requests in a row" in str(late)
-    assert 50 <= len(server.calls) <= 60  # ten requests of five calls, and those that were on their way
+    assert 50 <= len(server.calls) <= 98  # ten requests of five calls; ten more and two new ones on their way; not 1000
 
 
 def test_successes_between_failures_keep_the_rest_going(naps: Naps) -> None:

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small builds with the scripted backend, in this process or as a command of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows.build import build
+from flows.progress import SilentProgress
+from flows.recipe import load_recipe
+from flows.release import Release
+from flows.runs import read_inputs
+
+STORIES = Path(__file__).parents[2] / "recipes" / "stories"
+
+RECIPE = """\
+name: echo
+stories: {{path: {stories}, section_words: 130, limit: 6}}
+writer: {{backend: echo}}
+encoder: {{backend: hashed}}
+utterances: {{rows: {rows}}}
+shard_rows: 16
+"""
+
+
+def write_recipe(folder: Path, *, rows: int = 40, extra: str = "") -> Path:
+    path = folder / "echo.yaml"
+    path.write_text(RECIPE.format(stories=STORIES, rows=rows) + extra)
+    return path
+
+
+def run_build(recipe: Path, output: Path, *overrides: str, rebuild: bool = False) -> Release:
+    return build(read_inputs(load_recipe(recipe, overrides)), output, SilentProgress(), rebuild=rebuild)
+
+
+def command(
+    *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
+    """Run `affectory ...` as a user would."""
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )

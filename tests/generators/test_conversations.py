@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from generators.backends.echo import ScriptedChat
+from generators.chat import ChatReply, ChatRequest, Message
+from generators.conversations import Conversation, side_by_side
+from validators.errors import DeferredError, ModelError
+
+
+def ask(text: str) -> ChatRequest:
+    return ChatRequest((Message("user", text),), None, 20, 0.0, 1)
+
+
+def echo(request: ChatRequest) -> str:
+    return request.messages[-1].content
+
+
+def talk(name: str, turns: int) -> Conversation[list[str]]:
+    heard: list[str] = []
+    for turn in range(turns):
+        reply = yield ask(f"{name}.{turn}")
+        heard.append(reply.text)
+    return heard
+
+
+class ByHand:
+    """A chat whose futures a test ends; requests whose text is in `at_once` are answered as they come."""
+
+    def __init__(self, *at_once: str) -> None:
+        self.open: dict[str, Future[ChatReply]] = {}
+        self.order: list[str] = []
+        self._at_once = at_once
+
+    def submit(self, request: ChatRequest) -> Future[ChatReply]:
+        text = echo(request)
+        self.order.append(text)
+        self.open[text] = Future()
+        future = self.open[text]
+        if text.startswith(self._at_once):
+            self.answer(text)
+        return future
+
+    def answer(self, text: str) -> None:
+        self.open.pop(text).set_result(ChatReply(text, "stop", 1, 1))
+
+
+class Watched:
+    """Counts how many requests are in flight."""
+
+    def __init__(self, chat: ScriptedChat) -> None:
+        self.most = 0
+        self._chat = chat
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def submit(self, request: ChatRequest) -> Future[ChatReply]:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        future = self._chat.submit(request)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, future: Future[ChatReply]) -> None:
+        with self._lock:
+            self._now -= 1
+
+
+def test_each_row_comes_with_its_position_and_its_own_replies():
+    chat = ScriptedChat(echo)
+    rows = dict(side_by_side((talk(f"c{n}", n % 4) for n in range(20)), chat.submit, 3))
+    assert rows == {n: [f"c{n}.{turn}" for turn in range(n % 4)] for n in range(20)}
+
+
+def test_no_conversation_is_no_row():
+    chat = ScriptedChat(echo)
+    assert list(side_by_side([], chat.submit, 4)) == []
+    assert chat.requests == []
+
+
+def test_a_conversation_that_asks_nothing_ends_at_once():
+    chat = ScriptedChat(echo)
+    rows = list(side_by_side((talk(f"c{n}", 0) for n in range(3000)), chat.submit, 1))
+    assert rows == [(n, []) for n in range(3000)]
+    assert chat.requests == []
+
+
+def test_a_conversation_that_asks_nothing_does_not_wait_for_others():
+    chat = ByHand()
+    rows = side_by_side([talk("slow", 1), talk("none", 0)], chat.submit, 2)
+    assert next(rows) == (1, [])
+    chat.answer("slow.0")
+    assert list(rows) == [(0, ["slow.0"])]
+
+
+def test_rows_come_as_they_end():
+    chat = ByHand("fast")
+    rows = side_by_side([talk("slow", 1), talk("fast", 3), talk("faster", 1)], chat.submit, 2)
+    assert next(rows) == (1, ["fast.0", "fast.1", "fast.2"])
+    assert next(rows) == (2, ["faster.0"])
+    chat.answer("slow.0")
+    assert list(rows) == [(0, ["slow.0"])]
+
+
+def test_a_conversation_under_way_goes_before_a_new_one():
+    chat = ByHand("a", "b")
+    list(side_by_side([talk("a", 2), talk("b", 2)], chat.submit, 1))
+    assert chat.order == ["a.0", "a.1", "b.0", "b.1"]
+
+
+def test_no_more_conversations_are_begun_than_there_are_slots():
+    begun: list[int] = []
+
+    def conversations() -> Iterator[Conversation[list[str]]]:
+        for n in range(10):
+            begun.append(n)
+            yield talk(f"c{n}", 2)
+
+    chat = ByHand("c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9")
+    rows = side_by_side(conversations(), chat.submit, 3)
+    assert begun == []
+    next(rows)
+    assert len(begun) == 3
+
+
+@pytest.mark.parametrize("slots", [1, 3, 8])
+def test_at_most_so_many_requests_are_in_flight_as_there_are_slots(slots):
+    chat = ScriptedChat(echo, slots=16, delay_s=0.002)
+    watched = Watched(chat)
+    rows = dict(side_by_side((talk(f"c{n}", 1 + n % 3) for n in range(24)), watched.submit, slots))
+    chat.close()
+    assert len(rows) == 24
+    assert watched.most == slots
+
+
+def test_fewer_conversations_than_slots_all_run():
+    chat = ScriptedChat(echo)
+    assert len(list(side_by_side([talk("a", 1), talk("b", 1)], chat.submit, 100))) == 2
+
+
+def test_a_model_that_did_not_answer_ends_its_row_alone():
+    closed: list[str] = []
+
+    def careful(name: str) -> Conversation[str]:
+        try:
+            yield ask(name)
+            reply = yield ask(f"{name} again")
+        finally:
+            closed.append(name)
+        return reply.text
+
+    refusal = DeferredError("busy")
+    chat = ScriptedChat(lambda request: refusal if echo(request) == "b again" else echo(request))
+    rows = dict(side_by_side([careful("a"), careful("b"), careful("c")], chat.submit, 2))
+    assert rows == {0: "a again", 1: refusal, 2: "c again"}
+    assert sorted(closed) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("error", [ModelError("broken"), ValueError("a bug")])
+def test_any_other_failure_stops_all(error):
+    chat = ScriptedChat(lambda request: error if echo(request) == "b.0" else echo(request))
+    rows = side_by_side([talk("a", 1), talk("b", 1), talk("c", 1)], chat.submit, 1)
+    assert next(rows) == (0, ["a.0"])
+    with pytest.raises(type(error), match=str(error)):
+        next(rows)
+    assert [echo(request) for request in chat.requests] == ["a.0", "b.0"]
+
+
+def test_a_failure_inside_of_a_conversation_stops_all():
+    def broken() -> Conversation[list[str]]:
+        yield ask("x")
+        raise KeyError("character")
+
+    with pytest.raises(KeyError, match="character"):
+        list(side_by_side([broken()], ScriptedChat(echo).submit, 2))
+
+
+def test_a_failure_to_submit_stops_all():
+    def submit(request: ChatRequest) -> Future[ChatReply]:
+        raise ModelError("closed")
+
+    with pytest.raises(ModelError, match="closed"):
+        list(side_by_side([talk("a", 1)], submit, 2))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 4), max_size=12), st.integers(1, 5), st.data())
+def test_every_conversation_ends_as_exactly_one_row(turns, slots, data):
+    failing = data.draw(st.sets(st.sampled_from([f"c{n}.{turn}" for n in range(12) for turn in range(4)]), max_size=4))
+    chat = ScriptedChat(lambda request: DeferredError("busy") if echo(request) in failing else echo(request))
+    conversations = (talk(f"c{n}", count) for n, count in enumerate(turns))
+    rows = list(side_by_side(conversations, chat.submit, slots))
+    assert sorted(position for position, _ in rows) == list(range(len(turns)))
+    for position, row in rows:
+        questions = [f"c{position}.{turn}" for turn in range(turns[position])]
+        if failing.intersection(questions):
+            assert isinstance(row, DeferredError)
+        else:
+            assert row == questions
+    texts = [echo(request) for request in chat.requests]
+    assert len(set(texts)) == len(texts)

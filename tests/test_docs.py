@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documentation is true: every command of the README is run, every recipe it names loads, every link leads on."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows import cli
+from flows.recipe import Recipe, load_recipe
+from tests.flows.builds import command
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), ROOT / "outputs" / "README.md"])
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.strip().splitlines()]
+
+
+def test_the_readme_names_the_two_commands_that_do_everything():
+    assert {"make dataset", "make test"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("make")])
+def test_make_knows_the_targets(line):
+    result = subprocess.run([*shlex.split(line), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_of_the_command_line_is_in_the_readme_and_has_help():
+    for one in cli.app.registered_commands:
+        assert one.callback is not None
+        assert f"affectory {one.callback.__name__}" in README
+        assert one.callback.__doc__
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_commands_run_as_the_readme_says(tmp_path):
+    """With the scripted backend in place of the embedded writer: the real one is built by tests/test_embedded.py."""
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    here = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        lines = [line for line in COMMANDS if line.startswith("affectory")]
+        assert len(lines) == 4
+        for line in lines:
+            arguments = shlex.split(line)[1:]
+            if arguments[0] in {"plan", "build"}:
+                arguments += ["--set", "writer={backend: echo}", "--set", "encoder={backend: hashed}"]
+            result = command(*arguments, env={"PYTHONPATH": str(ROOT)})
+            assert result.returncode == 0, result.stdout + result.stderr
+        python = blocks("python")[0]
+        exec(compile(python, "README.md", "exec"), {})
+    finally:
+        os.chdir(here)
+
+
+def test_the_recipe_in_the_readme_loads(tmp_path):
+    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+    assert load_recipe(tmp_path / "mine.yaml").utterances.rows == 1000
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_recipe_loads_and_is_in_the_readme(path):
+    assert isinstance(load_recipe(path), Recipe)
+    assert path.name in README
+
+
+def test_the_taxonomy_in_the_contributing_page_is_valid():
+    from validators.taxonomy import Taxonomy
+
+    text = re.findall(r"```yaml\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.DOTALL)[0]
+    assert Taxonomy.model_validate(YAML(typ="safe", pure=True).load(text)).names == ("joy", "anger")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_code_paths_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", text)
+    targets += re.findall(r"`((?:flows|generators|validators|tests|recipes|requirements)/[\w/.]+\.\w+)`", text)
+    for target in targets:
+        assert (page.parent / target).exists() or (ROOT / target).exists(), target
+
+
+def test_the_architecture_page_is_two_pages_at_most():
+    assert len((ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) <= 110

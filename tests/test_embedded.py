@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""End to end with the real embedded models: a small dataset, written, checked, loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.manifest import verify_release
+from tests.flows.builds import run_build
+from validators.gates import naming_words
+from validators.taxonomy import builtin_taxonomy
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("prefect_server")
+def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
+    from datasets import load_dataset
+
+    overrides = ["stories.limit=2", "stories.sections=4", "utterances.rows=8", "utterances.candidates=2"]
+    overrides += ["floors={kept_rows: 1, labels: 1}", "writer.slots=4"]
+    release = run_build(RECIPES / "tiny.yaml", tmp_path / "tiny", *overrides)
+    assert release.planned == release.kept + release.rejected == 8
+    assert verify_release(tmp_path / "tiny") == []
+    taxonomy = builtin_taxonomy("goemotions")
+    loaded = load_dataset(str(tmp_path / "tiny"), cache_dir=str(tmp_path / "cache"))
+    rows = [row for split in loaded.values() for row in split]
+    assert len(rows) == release.kept
+    for row in rows:
+        assert row["writer"].startswith("Qwen2.5-Coder-1.5B-Instruct-Q4_K_M@cc324af0")
+        assert row["context"]
+        assert row["text_ambiguous"] != row["text"]
+        label = row["intended"]["label"]
+        if label != "neutral":
+            assert naming_words(row["text"], taxonomy.synonyms[label]) == []
