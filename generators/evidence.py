@@ -16,7 +16,7 @@ from validators.records import Evidence, Story
 from validators.taxonomy import Taxonomy
 from validators.verdicts import ACCEPTED, Verdict
 
-MAX_FEELINGS = 4  # per section of about 150 words; more than that is made up
+MAX_FEELINGS = 3  # per section of about 130 words; more than that is made up
 
 
 class FeelingReply(Reply):
@@ -62,7 +62,7 @@ def find_evidence(
     reply = yield load_prompt("evidence").request(
         {"passage": fence(text), "characters": ", ".join(who)},
         schema=structure(feelings=array(feeling, fewest=2, most=MAX_FEELINGS)),
-        max_tokens=240,
+        max_tokens=190,
         temperature=temperature,
         seed=seed,
     )

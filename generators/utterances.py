@@ -7,11 +7,11 @@ that gives cause for it, several lines are written and gated, and whatever fails
 
 from dataclasses import dataclass
 
-from generators.chat import ChatReply
 from generators.conversations import Conversation
-from generators.parsing import Reply, clean_line, end_sentence, parse_reply, string, structure
+from generators.draws import Question, draw
+from generators.parsing import Reply, clean_line, end_sentence, string, structure
 from generators.prompts import Prompt, fence, load_prompt
-from validators.gates import Gate, GateBounds, judge, line_gates, naming_words, situation_gates
+from validators.gates import Gate, GateBounds, line_gates, naming_words, situation_gates
 from validators.records import PlannedUtterance, RejectedRow
 from validators.taxonomy import Label
 from validators.verdicts import ACCEPTED, Verdict
@@ -28,7 +28,8 @@ INTENSITIES = {1: "mild: only a little", 2: "strong: it overwhelms you"}
 
 CAUSE_CHARS = 120  # a clause
 LINE_CHARS = 220  # 45 words at most; longer ones ramble
-SITUATION_CHARS = 420  # two sentences
+SITUATION_CHARS = 320  # two sentences
+ATTEMPTS = 2  # at a situation or a rewriting: what came before is paid for, so one more try is worth it
 
 
 class LineReply(Reply):
@@ -90,20 +91,6 @@ class Scene:
     is_neutral: bool
     settings: WritingSettings
 
-    def rejected(self, stage: str, gate: str, verdict: Verdict, reply: str, *, attempt: int = 1) -> RejectedRow:
-        """This row as a rejected one."""
-        return RejectedRow(
-            planned_id=self.plan.utterance_id,
-            stage=stage,
-            gate=gate,
-            reason=verdict.reason or "",
-            detail=verdict.detail,
-            label=self.plan.intended.label,
-            attempt=attempt,
-            seed=self.plan.seed,
-            reply=reply,
-        )
-
     @property
     def synonyms(self) -> tuple[str, ...]:
         """The words that name the emotion; a neutral line may say 'neutral'."""
@@ -115,6 +102,16 @@ class Scene:
             character=self.plan.character,
             section=self.section,
             synonyms=self.synonyms,
+            language=self.language,
+            prompt=prompt.text,
+            bounds=self.settings.bounds,
+        )
+
+    def situation_gates(self, prompt: Prompt, line: str, *, names_label: bool) -> list[Gate]:
+        """Gates for the situation before a line; a first version may name the label, since it is cleaned next."""
+        return situation_gates(
+            line=line,
+            synonyms=() if names_label else self.synonyms,
             language=self.language,
             prompt=prompt.text,
             bounds=self.settings.bounds,
@@ -138,11 +135,7 @@ def write_utterance(scene: Scene) -> Conversation[Written | RejectedRow]:
 
 
 def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
-    """Draw candidates of the line until one passes all gates, each with its cause first.
-
-    One at a time and not as a list: a small model repeats itself in a list, while a new seed gives a new line; the
-    engine has the prompt in its cache; and no tokens go into candidates that nobody needs.
-    """
+    """Write the cause, then the line. The cause is that of the evidence, or where that has none the writer's own."""
     plan = scene.plan
     values = {"passage": fence(scene.section), "character": plan.character}
     if scene.is_neutral:
@@ -156,98 +149,99 @@ def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
             "cause": f", because {plan.intended.cause}" if plan.intended.cause else "",
             "banned": ", ".join(scene.synonyms[:6]),
         }
-    gates = scene.line_gates(prompt)
-    failed: list[tuple[str, Verdict, ChatReply]] = []
-    for attempt in range(scene.settings.candidates):
-        reply = yield prompt.request(
-            values,
+    drawn = yield from draw(
+        scene.plan,
+        Question(
+            stage="line",
+            prompt=prompt,
+            values=values,
             schema=structure(cause=string(CAUSE_CHARS), line=string(LINE_CHARS)),
+            shape=LineReply,
             max_tokens=130,
-            temperature=scene.settings.temperature,
-            seed=(plan.seed + attempt) % 2**31,
-        )
-        answer = parse_reply(reply, LineReply)
-        if isinstance(answer, Verdict):
-            failed.append(("parse", answer, reply))
-            continue
-        text = end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS)
-        verdict = judge(text, gates)
-        if verdict.accepted:
-            return Line(text, plan.intended.cause or clean_line(answer.cause), attempt + 1)
-        failed.append(("rules", verdict, reply))
-    gate, verdict, _ = failed[-1]
-    detail = "; ".join(f"{one.reason}: {one.detail}" for _, one, _ in failed)
-    replies = "\n".join(reply.text for _, _, reply in failed)
-    return scene.rejected("line", gate, Verdict.reject(verdict.reason or "", detail), replies, attempt=len(failed))
+        ),
+        read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
+        gates=scene.line_gates(prompt),
+        attempts=scene.settings.candidates,
+        temperature=scene.settings.temperature,
+    )
+    if isinstance(drawn, RejectedRow):
+        return drawn
+    return Line(drawn.text, plan.intended.cause or clean_line(drawn.answer.cause), drawn.attempt)
 
 
 def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
-    """Ask for the situation up to the line, and take out the words that name the emotion if it has any."""
+    """Write the situation up to the line, then take out the words that name the emotion if it has any."""
     prompt = load_prompt("context")
-    reply = yield prompt.request(
-        {"passage": fence(scene.section), "character": scene.plan.character, "line": line},
-        schema=structure(situation=string(SITUATION_CHARS)),
-        max_tokens=140,
-        temperature=scene.settings.temperature,
-        seed=scene.plan.seed,
-    )
-    answer = parse_reply(reply, SituationReply)
-    if isinstance(answer, Verdict):
-        return scene.rejected("context", "parse", answer, reply.text)
-    context = end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)
-    leaks = naming_words(context, scene.synonyms)
-    if leaks:
-        prompt = load_prompt("clean_context")
-        reply = yield prompt.request(
-            {"context": context, "leaks": ", ".join(leaks)},
+    told = yield from draw(
+        scene.plan,
+        Question(
+            stage="context",
+            prompt=prompt,
+            values={"passage": fence(scene.section), "character": scene.plan.character, "line": line},
             schema=structure(situation=string(SITUATION_CHARS)),
-            max_tokens=140,
-            temperature=scene.settings.temperature,
-            seed=scene.plan.seed,
-        )
-        answer = parse_reply(reply, SituationReply)
-        if isinstance(answer, Verdict):
-            return scene.rejected("context", "parse", answer, reply.text)
-        context = end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)
-    verdict = judge(
-        context,
-        situation_gates(
-            line=line,
-            synonyms=scene.synonyms,
-            language=scene.language,
-            prompt=prompt.text,
-            bounds=scene.settings.bounds,
+            shape=SituationReply,
+            max_tokens=110,
         ),
+        read=_situation,
+        gates=scene.situation_gates(prompt, line, names_label=True),
+        attempts=ATTEMPTS,
+        temperature=scene.settings.temperature,
     )
-    return context if verdict.accepted else scene.rejected("context", "rules", verdict, reply.text)
+    if isinstance(told, RejectedRow):
+        return told
+    leaks = naming_words(told.text, scene.synonyms)
+    if not leaks:
+        return told.text
+    prompt = load_prompt("clean_context")
+    cleaned = yield from draw(
+        scene.plan,
+        Question(
+            stage="clean_context",
+            prompt=prompt,
+            values={"context": told.text, "leaks": ", ".join(leaks)},
+            schema=structure(situation=string(SITUATION_CHARS)),
+            shape=SituationReply,
+            max_tokens=110,
+        ),
+        read=_situation,
+        gates=scene.situation_gates(prompt, line, names_label=False),
+        attempts=ATTEMPTS,
+        temperature=scene.settings.temperature,
+    )
+    return cleaned if isinstance(cleaned, RejectedRow) else cleaned.text
 
 
 def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str | RejectedRow]:
-    """Ask for the line rewritten so that its emotion shows only together with the context."""
+    """Write the line anew so that its emotion shows only together with the context."""
     prompt = load_prompt("ambiguous")
-    reply = yield prompt.request(
-        {
-            "context": context,
-            "character": scene.plan.character,
-            "line": line,
-            "emotion": "the feeling" if scene.is_neutral else scene.label.title.lower(),
-        },
-        schema=structure(line=string(LINE_CHARS)),
-        max_tokens=80,
+    drawn = yield from draw(
+        scene.plan,
+        Question(
+            stage="ambiguous",
+            prompt=prompt,
+            values={
+                "context": context,
+                "character": scene.plan.character,
+                "line": line,
+                "emotion": "the feeling" if scene.is_neutral else scene.label.title.lower(),
+            },
+            schema=structure(line=string(LINE_CHARS)),
+            shape=RewrittenReply,
+            max_tokens=80,
+        ),
+        read=lambda answer: end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS),
+        gates=[*scene.line_gates(prompt), lambda text: differs(text, line)],
+        attempts=ATTEMPTS,
         temperature=scene.settings.temperature,
-        seed=scene.plan.seed,
     )
-    answer = parse_reply(reply, RewrittenReply)
-    if isinstance(answer, Verdict):
-        return scene.rejected("ambiguous", "parse", answer, reply.text)
-    rewritten = end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS)
-    verdict = judge(rewritten, scene.line_gates(prompt))
-    if verdict.accepted:
-        verdict = differs(rewritten, line)
-    return rewritten if verdict.accepted else scene.rejected("ambiguous", "rules", verdict, reply.text)
+    return drawn if isinstance(drawn, RejectedRow) else drawn.text
 
 
 def differs(rewritten: str, line: str) -> Verdict:
     """Reject a rewriting that left the line as it was."""
     same = rewritten.casefold().strip(".!?… ") == line.casefold().strip(".!?… ")
     return Verdict.reject("unchanged", "the rewritten line is the line") if same else ACCEPTED
+
+
+def _situation(answer: SituationReply) -> str:
+    return end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)

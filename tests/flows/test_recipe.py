@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -63,7 +64,7 @@ def test_the_recipes_that_come_along_are_valid(path):
 
 def test_defaults_are_filled_in(write):
     recipe = load_recipe(write(GOOD))
-    data = recipe.canonical()
+    data: Any = recipe.canonical()
     assert data["gates"] == {"min_words": 4, "max_words": 45, "copied_ngram": 6, "max_reason_share": 0.5}
     assert data["utterances"]["intensities"] == [1, 2]
     assert recipe.taxonomy == "goemotions"
@@ -264,7 +265,7 @@ class Changed:
 @given(st.sampled_from(LEAVES), st.permutations(["name", "seed", "stories", "writer", "utterances"]))
 def test_the_fingerprint_changes_with_any_key_that_is_not_excluded(leaf, order):
     place, value = leaf
-    data = TINY.canonical()
+    data: Any = TINY.canonical()
     inner = data
     for key in place[:-1]:
         inner = inner[key]
@@ -278,8 +279,8 @@ def test_the_fingerprint_changes_with_any_key_that_is_not_excluded(leaf, order):
 
 @pytest.mark.parametrize("key", [*HASHES, "versions"])
 def test_the_fingerprint_changes_with_hashes_and_versions(key):
-    these = {**HASHES, "versions": {"affectory": "1"}}
-    other = {**these, key: {"affectory": "2"} if key == "versions" else "z"}
+    these: Any = {**HASHES, "versions": {"affectory": "1"}}
+    other: Any = {**these, key: {"affectory": "2"} if key == "versions" else "z"}
     assert fingerprint(identity(TINY, **these)) != fingerprint(identity(TINY, **other))
 
 

@@ -6,14 +6,11 @@ import logging
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from flows.recipe import load_recipe
-from flows.sections import cut_blocks, cut_sections
 from flows.stories import read_stories, stories_sha256
 from validators.errors import HubError, InputError
-from validators.text import count_words, normalise_text, words
+from validators.text import count_words, words
 
 RECIPE = """\
 name: small
@@ -242,7 +239,7 @@ HUB = ["stories.path=null", "stories.hub=a/b", f"stories.revision={'a' * 40}"]
 
 
 def test_the_hub_is_asked_at_a_commit_and_empty_rows_are_passed_over(recipe, monkeypatch, caplog):
-    asked = {}
+    asked: dict[str, object] = {}
 
     def load_dataset(path, **how):
         asked.update(how, path=path)
@@ -269,35 +266,3 @@ def test_the_hub_may_fail(recipe, monkeypatch, raised, expected):
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     with pytest.raises(expected, match=r"a/b|config"):
         read_stories(recipe(*HUB))
-
-
-pieces = st.sampled_from(["word", "It’s", "end.", "Why?", "\n", "\n\n", "“No,”", "x" * 60, "漢字。"])
-texts = st.lists(pieces, min_size=1, max_size=300).map(" ".join).map(normalise_text).filter(bool)
-
-
-@settings(deadline=None)
-@given(texts, st.integers(20, 60))
-def test_sections_together_hold_all_of_the_text_in_order(text, longest):
-    sections = cut_sections(text, longest)
-    assert "".join("".join(sections).split()) == "".join(text.split())
-    assert all(section == section.strip() != "" for section in sections)
-    assert max(count_words(section) for section in sections) <= longest * 4 / 3
-
-
-@settings(deadline=None)
-@given(st.lists(texts, min_size=1, max_size=5), st.integers(20, 60))
-def test_chapters_together_hold_all_words_in_order(chapters, longest):
-    sections = cut_blocks(chapters, longest)
-    assert "".join("".join(sections).split()) == "".join("".join(chapters).split())
-
-
-def test_short_ends_join_the_section_before():
-    text = "\n\n".join([SENTENCE * 2, SENTENCE * 2, "The end came."])
-    assert [count_words(section) for section in cut_sections(text, 24)] == [24, 27]
-
-
-@pytest.mark.parametrize("text", ["漢字" * 100_000, "a" * 1_000_000, "word " * 200_000], ids=["cjk", "a", "endless"])
-def test_texts_without_borders_are_cut_in_good_time(text):
-    sections = cut_sections(text.strip(), 150)
-    assert len(sections) > 100
-    assert max(map(len, sections)) <= 1000

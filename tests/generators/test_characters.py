@@ -36,9 +36,8 @@ def test_names_that_stand_in_the_text_are_kept_in_order():
 
 
 def test_names_that_do_not_stand_in_the_text_are_dropped():
-    names, verdict, _ = listed(
-        {"characters": ["Ida", "Sherlock Holmes", "Ida Marek", "", "the", "…", "the bear", "Mare"]}
-    )
+    wrong = ["Sherlock Holmes", "Ida Marek", "", "the", "…", "the bear", "Mare"]
+    names, verdict, _ = listed({"characters": ["Ida", *wrong]})
     assert (names, verdict) == (["Ida"], ACCEPTED)
 
 
@@ -74,7 +73,8 @@ def test_a_reply_that_cannot_be_read_is_a_verdict(reply, reason):
     names, verdict, kept = listed(reply)
     assert names == []
     assert verdict.reason == reason
-    assert kept.text == reply.text if isinstance(reply, ChatReply) else kept.text
+    if not isinstance(reply, dict):
+        assert kept.text == (reply.text if isinstance(reply, ChatReply) else reply)
 
 
 def test_the_story_is_asked_once_between_fences_and_within_bounds():

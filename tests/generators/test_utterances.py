@@ -14,6 +14,7 @@ from generators.utterances import MANNERS as MANNER_PROMPTS
 from tests.generators.scripted import CUT, Replies, Script, asked, finish, question, scripted
 from validators.gates import GateBounds
 from validators.records import Intended, Intensity, PlannedUtterance, RejectedRow
+from validators.schemas import REJECTED, to_table
 from validators.taxonomy import builtin_taxonomy
 
 TAXONOMY = builtin_taxonomy("goemotions")
@@ -94,7 +95,14 @@ def test_a_row_without_context_asks_once():
 
 
 def test_lines_are_drawn_one_by_one_until_one_passes():
-    lines = [spoken("I did it"), "{", CUT, spoken("Tova cried."), spoken(LINE), spoken("I won't speak of it.")]
+    lines: list[Script] = [
+        spoken("I did it"),
+        "{",
+        CUT,
+        spoken("Tova cried."),
+        spoken(LINE),
+        spoken("I won't speak of it."),
+    ]
     chat = scripted(utterance=lines)
     written = finish(write_utterance(scene(contextual=False, candidates=6)), chat)
     assert written == Written(LINE, "she left the gate open", None, None, 5)
@@ -294,10 +302,11 @@ def test_a_cleaned_context_may_not_copy_the_prompt_of_the_context_either():
 
 
 @pytest.mark.parametrize("prompt", ["utterance", "context", "ambiguous"])
-def test_a_reply_that_utf8_cannot_hold_ends_as_a_rejected_row(prompt):
+def test_a_reply_that_utf8_cannot_hold_ends_as_a_rejected_row_that_can_be_stored(prompt):
     row = finish(write_utterance(scene()), good(**{prompt: ChatReply("{\ud800", "stop", 1, 1)}))
     assert isinstance(row, RejectedRow)
     assert row.reason == "unparsable"
+    assert to_table([row], REJECTED).num_rows == 1
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def wanted(draw: st.DrawFn) -> PlanSettings:
 def capacities(evidence: list[Evidence], asked: PlanSettings) -> dict[str, int]:
     ways = {label: MAX_REPEATS * len(asked.intensities) for label in asked.weights}
     pairs = {label: sum(pair.label == label for pair in evidence) for label in asked.weights}
-    if asked.neutral in asked.weights:
+    if asked.neutral is not None and asked.neutral in asked.weights:
         ways[asked.neutral] = MAX_REPEATS * len(MANNERS)
         pairs[asked.neutral] = len({(pair.story_id, pair.section, pair.character) for pair in evidence})
     return {label: ways[label] * pairs[label] for label in asked.weights}

@@ -127,7 +127,7 @@ def test_other_languages_are_rejected(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["我，都，不，来！", "我 整个 早上 都 在 等 你!", "Ты меня бросил!", "Γιατί δεν ήρθες;"]
+    "text", ["我，都，不，来！", "我 整个 早上 都 在 等 你!", "Ты меня бросил!", "Γιατί δεν ήρθες;", "لماذا لم تأت؟"]
 )
 def test_a_script_that_cannot_be_the_languages_counts_at_once(text):
     assert right_language(text, language="en").reason == "wrong_language"
@@ -252,6 +252,26 @@ def test_naming_words_come_in_the_order_of_the_text_and_once_each():
     assert names_no_label("Guilt and regret.", synonyms=REMORSE) == Verdict("names_its_label", "guilt, regret")
     assert names_no_label(GOOD_LINE, synonyms=REMORSE) == ACCEPTED
     assert names_no_label("Guilt.", synonyms=()) == ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("fear", "It scares me."),
+        ("fear", "It terrifies me."),
+        ("annoyance", "You annoy me, Tom!"),
+        ("confusion", "You confuse me."),
+        ("surprise", "That is amazing!"),
+        ("nervousness", "I worry about you."),
+        ("disappointment", "You disappoint me."),
+        ("embarrassment", "You embarrass me."),
+        ("excitement", "This thrills me."),
+        ("anger", "That infuriates me."),
+    ],
+)
+def test_the_everyday_verb_of_a_label_names_it(label, text):
+    synonyms = builtin_taxonomy("goemotions").synonyms[label]
+    assert names_no_label(text, synonyms=synonyms).reason == "names_its_label"
 
 
 @pytest.mark.parametrize("synonym", ["😀", "…", "_"])

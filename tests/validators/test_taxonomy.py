@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import copy
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 from validators.errors import InputError
 from validators.taxonomy import Taxonomy, builtin_names, builtin_taxonomy, canonical_names, taxonomy_sha256
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "name": "weather",
     "title": "Weather of the mind",
     "version": 1,
