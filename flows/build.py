@@ -8,6 +8,7 @@ number, never rows.
 from collections.abc import Callable
 from pathlib import Path
 
+from flows import interrupts
 from flows.duplicates import STAGE as DUPLICATES
 from flows.duplicates import drop_duplicates
 from flows.evidence import STAGE as EVIDENCE
@@ -71,6 +72,7 @@ def build_with_prefect(run: Run) -> Release:
         validate_parameters=False,
     )
     def affectory(recipe: str, fingerprint: str) -> Release:
+        interrupts.reinstall()
         return build_release(run, as_tasks)
 
     return affectory(recipe=run.recipe.name, fingerprint=run.folder.fingerprint)

@@ -3,9 +3,7 @@
 
 import json
 import os
-import signal
 import sys
-import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows import interrupts
 from validators.errors import AffectoryError
 
 app = typer.Typer(
@@ -23,8 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-INTERRUPTED = 130
-GRACE_S = 6.0  # an engine may decode for a minute before its thread looks up
 
 RecipePath = Annotated[Path, typer.Argument(help="A YAML recipe, such as recipes/tiny.yaml.")]
 Settings = Annotated[
@@ -127,8 +124,7 @@ def models(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Run the command line; every expected failure is told in full and ends with its own exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    interrupts.install()
     try:
         app(standalone_mode=False)
         code = 0
@@ -136,7 +132,7 @@ def main() -> None:
         typer.echo(f"Error: {error}", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
+        code = interrupts.INTERRUPTED
     except typer.Exit as error:
         code = error.exit_code
     except Exception as error:
@@ -146,18 +142,9 @@ def main() -> None:
         code = 2
     sys.stdout.flush()
     sys.stderr.flush()
-    if code == INTERRUPTED:
+    if code == interrupts.INTERRUPTED:
         os._exit(code)  # engines decode on in their threads and would keep the process for minutes
     sys.exit(code)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    """Stop soon: whatever is on disk is whole, so work that does not end by itself is cut off."""
-    cut_off = threading.Timer(GRACE_S, os._exit, (INTERRUPTED,))
-    cut_off.daemon = True
-    cut_off.start()
-    typer.echo("Interrupted. Run the same command again to go on; what was answered is stored.", err=True)
-    raise KeyboardInterrupt
 
 
 def _console() -> Console:

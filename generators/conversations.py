@@ -26,26 +26,26 @@ def side_by_side(
 ) -> Iterator[tuple[int, Row | DeferredError]]:
     """Advance conversations, at most `slots` requests in flight, and yield each row with its position as it ends.
 
-    A freed slot gets a request of the kind that it has just answered, as long as one waits: an engine whose slots
-    have caches of their own reads the constant part of a prompt once per slot and kind, and not at every change.
+    A freed slot gets a request of the kind that it has just answered, as long as one waits, and the same question
+    with another seed before all others: an engine whose slots have caches of their own then reads the constant part of
+    a prompt once per slot and kind, and not at every change.
     A row whose model did not answer ends as its `DeferredError`; any other failure stops all.
     """
     desk = _Desk(conversations, OPEN_PER_SLOT * slots)
-    in_flight: dict[Future[ChatReply], tuple[int, Conversation[Row], Kind]] = {}
+    in_flight: dict[Future[ChatReply], tuple[int, Conversation[Row], ChatRequest]] = {}
     freed: list[Kind | None] = [None] * slots
     while True:
         yield from desk.begin()
         while freed and (next_one := desk.take(freed[-1])):
             freed.pop()
-            position, conversation, request = next_one
-            in_flight[submit(request)] = (position, conversation, request.messages[:-1])
+            in_flight[submit(next_one[2])] = next_one
             yield from desk.begin()
         if not in_flight:
             return
         done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
         for future in done:
-            position, conversation, kind = in_flight.pop(future)
-            freed.append(kind)
+            position, conversation, request = in_flight.pop(future)
+            freed.append(request.messages[:-1])
             try:
                 reply = future.result()
             except DeferredError as error:
@@ -53,7 +53,7 @@ def side_by_side(
                 conversation.close()
                 yield position, error
                 continue
-            yield from desk.advance(position, conversation, reply)
+            yield from desk.advance(position, conversation, reply, request)
 
 
 class _Desk(Generic[Row]):
@@ -69,10 +69,10 @@ class _Desk(Generic[Row]):
         """Open conversations until enough are; yields those that end without a question."""
         while self.n_open < self._most_open and (begun := next(self._new, None)):
             self.n_open += 1
-            yield from self.advance(*begun, None)
+            yield from self.advance(*begun, None, None)
 
     def advance(
-        self, position: int, conversation: Conversation[Row], reply: ChatReply | None
+        self, position: int, conversation: Conversation[Row], reply: ChatReply | None, answered: ChatRequest | None
     ) -> Iterator[tuple[int, Row]]:
         """Hand a reply to a conversation; its next request waits, or its row is yielded if that was the last one."""
         try:
@@ -81,7 +81,11 @@ class _Desk(Generic[Row]):
             self.n_open -= 1
             yield position, end.value
             return
-        self._waiting.setdefault(request.messages[:-1], deque()).append((position, conversation, request))
+        queue = self._waiting.setdefault(request.messages[:-1], deque())
+        if answered and request.messages == answered.messages:
+            queue.appendleft((position, conversation, request))
+        else:
+            queue.append((position, conversation, request))
 
     def take(self, kind: Kind | None) -> tuple[int, Conversation[Row], ChatRequest] | None:
         """Take the oldest request of a kind, or of the kind that most wait for."""

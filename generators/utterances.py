@@ -26,6 +26,12 @@ MANNERS = {
 
 INTENSITIES = {1: "mild: only a little", 2: "strong: it overwhelms you"}
 
+CONNECTIVES = frozenset(
+    {"about", "after", "as", "at", "because", "before", "by", "during", "for", "from", "in", "of", "on", "once"}
+    | {"over", "since", "that", "to", "toward", "towards", "upon", "when", "while", "with", "without"}
+)
+"""Words with which a given cause joins a sentence by itself."""
+
 CAUSE_CHARS = 120  # a clause
 LINE_CHARS = 220  # 45 words at most; longer ones ramble
 SITUATION_CHARS = 320  # two sentences
@@ -146,7 +152,7 @@ def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
         values |= {
             "emotion": scene.label.title.lower(),
             "intensity": INTENSITIES[plan.intended.intensity or 2],
-            "cause": f", because {plan.intended.cause}" if plan.intended.cause else "",
+            "cause": because(plan.intended.cause),
             "banned": ", ".join(scene.synonyms[:6]),
         }
     drawn = yield from draw(
@@ -167,6 +173,13 @@ def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
     if isinstance(drawn, RejectedRow):
         return drawn
     return Line(drawn.text, plan.intended.cause or clean_line(drawn.answer.cause), drawn.attempt)
+
+
+def because(cause: str) -> str:
+    """Join a cause to 'You feel joy': 'because the ship is back', but 'when she saw it' and 'towards the ship'."""
+    if not cause:
+        return ""
+    return f" {cause}" if cause.split(maxsplit=1)[0].lower() in CONNECTIVES else f", because {cause}"
 
 
 def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
