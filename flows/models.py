@@ -37,7 +37,6 @@ class LateChat:
         self._settings = settings
         self._lock = threading.Lock()
         self._chat: Chat | None = None
-        self._closed = False
 
     @property
     def model(self) -> str:
@@ -54,6 +53,9 @@ class LateChat:
         """Open the engine if it is not open; load errors come up here."""
         with self._lock:
             if self._chat is None:
+                # only now: such a variable may keep Hub clients offline, and the stories come from there
+                for name, value in _environment(self._backend).items():
+                    os.environ.setdefault(name, value)
                 self._chat = open_chat(self._backend, self._settings)
             return self._chat
 
@@ -96,8 +98,6 @@ class Models:
             timeout_s=writer.timeout_s,
             options=writer.options,
         )
-        for name, value in _environment(writer.backend).items():
-            os.environ.setdefault(name, value)
         return cls(
             writer=LateChat(writer.backend, settings),
             writer_licence=writer.licence or (weights.licence if weights else "") or _own_licence(writer.backend),

@@ -158,7 +158,7 @@ class Recipe(Record):
     gates: Gates = Gates()
     duplicates: Duplicates = Duplicates()
     splits: Splits = Splits()
-    shard_rows: Annotated[int, Field(ge=1, le=100_000)] = 64  # a crash costs no finished shard; 64 rows take minutes
+    shard_rows: Annotated[int, Field(ge=1, le=10_000)] = 64  # a crash costs no finished shard; 64 rows take minutes
     floors: Floors = Floors()
 
     _document: Document | None = PrivateAttr(default=None)  # where it was read; no part of what it says

@@ -34,12 +34,15 @@ def side_by_side(
     desk = _Desk(conversations, OPEN_PER_SLOT * slots)
     in_flight: dict[Future[ChatReply], tuple[int, Conversation[Row], ChatRequest]] = {}
     freed: list[Kind | None] = [None] * slots
+    ended: list[tuple[int, Row | DeferredError]] = []
     while True:
-        yield from desk.begin()
-        while freed and (next_one := desk.take(freed[-1])):
+        ended += desk.begin()
+        while freed and (taken := desk.take(freed[-1])):
             freed.pop()
-            in_flight[submit(next_one[2])] = next_one
-            yield from desk.begin()
+            in_flight[submit(taken[2])] = taken
+            ended += desk.begin()
+        yield from ended  # only now: the engine works while whoever reads the rows does
+        ended.clear()
         if not in_flight:
             return
         done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
@@ -51,9 +54,9 @@ def side_by_side(
             except DeferredError as error:
                 desk.n_open -= 1
                 conversation.close()
-                yield position, error
+                ended.append((position, error))
                 continue
-            yield from desk.advance(position, conversation, reply, request)
+            ended += desk.advance(position, conversation, reply, request)
 
 
 class _Desk(Generic[Row]):

@@ -7,7 +7,7 @@ from typing import Generic
 
 from generators.chat import ChatReply
 from generators.conversations import Conversation
-from generators.parsing import Answer, parse_reply
+from generators.parsing import Answer, parse_reply, storable
 from generators.plans import SEED_SPACE
 from generators.prompts import Prompt
 from validators.gates import Gate, judge
@@ -78,5 +78,5 @@ def draw(
         label=plan.intended.label,
         attempt=len(failed),
         seed=plan.seed,
-        reply="\n".join(reply.text for _, _, reply in failed),
+        reply=storable("\n".join(reply.text for _, _, reply in failed)),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from generators.characters import present
 from generators.chat import ChatReply
 from generators.conversations import Conversation
-from generators.parsing import Reply, array, clean_line, parse_reply, string, structure
+from generators.parsing import Reply, array, clean_line, parse_reply, storable, string, structure
 from generators.prompts import fence, load_prompt
 from validators.records import Evidence, Story
 from validators.taxonomy import Taxonomy
@@ -51,7 +51,7 @@ def find_evidence(
     """Ask once who feels what in a section; the schema allows only verified characters and labels of the taxonomy."""
 
     def ended(verdict: Verdict, reply: ChatReply | None, *pairs: Evidence) -> SectionEvidence:
-        return SectionEvidence(story.story_id, section, pairs, verdict, reply.text if reply else "", seed)
+        return SectionEvidence(story.story_id, section, pairs, verdict, storable(reply.text) if reply else "", seed)
 
     text = story.sections[section]
     who = present(characters, text)

@@ -32,6 +32,11 @@ def parse_reply(reply: ChatReply, shape: type[Answer]) -> Answer | Verdict:
         return Verdict.reject("unparsable", f"{first['type']} at {place or 'the start'}")
 
 
+def storable(text: str) -> str:
+    """Replace what UTF-8 cannot hold: a reply may end in half a character, and is kept with the rejected row."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
 def clean_line(text: str, *, speaker: str = "") -> str:
     """Strip what models put around a line: quotation marks, and the speaker's name as in a play."""
     text = " ".join(normalise_text(text).split())

@@ -54,6 +54,7 @@ def plan_utterances(evidence: Sequence[Evidence], settings: PlanSettings) -> Pla
 
     A label without enough evidence leaves its rest to the others; what nobody can take is not planned.
     """
+    evidence = _each_pair_once(evidence)
     choices = {label: list(_choices(label, evidence, settings)) for label in settings.weights}
     wanted = share_out(settings.rows, settings.weights)
     given = fill(settings.rows, settings.weights, {label: len(found) for label, found in choices.items()})
@@ -115,6 +116,14 @@ def assign_splits(story_ids: Sequence[str], shares: Mapping[Split, float], *, se
 def row_seed(run_seed: int, row_id: str) -> int:
     """The seed of one row: from the run's seed and the row's id, whatever the order of work."""
     return _hash(run_seed, "row", row_id) % SEED_SPACE
+
+
+def _each_pair_once(evidence: Sequence[Evidence]) -> list[Evidence]:
+    """Merge what was found twice: people's cause before a model's, a cause before none."""
+    best: dict[tuple[str, int, str, str], Evidence] = {}
+    for pair in sorted(evidence, key=lambda pair: (pair.origin != "given", not pair.cause, pair.cause)):
+        best.setdefault((pair.story_id, pair.section, pair.character, pair.label), pair)
+    return list(best.values())
 
 
 def _choices(label: str, evidence: Sequence[Evidence], settings: PlanSettings) -> Iterator[_Choice]:

@@ -177,7 +177,7 @@ def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
 
 def because(cause: str) -> str:
     """Join a cause to 'You feel joy': 'because the ship is back', but 'when she saw it' and 'towards the ship'."""
-    if not cause:
+    if not cause.strip():
         return ""
     return f" {cause}" if cause.split(maxsplit=1)[0].lower() in CONNECTIVES else f", because {cause}"
 

@@ -2,6 +2,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from itertools import chain
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply, ChatRequest, Message
-from generators.conversations import Conversation, side_by_side
+from generators.conversations import OPEN_PER_SLOT, Conversation, side_by_side
 from validators.errors import DeferredError, ModelError
 
 
@@ -92,41 +93,71 @@ def test_a_conversation_that_asks_nothing_ends_at_once():
 
 
 def test_a_conversation_that_asks_nothing_does_not_wait_for_others():
-    chat = ByHand()
+    chat = ByHand("slow")
     rows = side_by_side([talk("slow", 1), talk("none", 0)], chat.submit, 2)
     assert next(rows) == (1, [])
-    chat.answer("slow.0")
     assert list(rows) == [(0, ["slow.0"])]
 
 
 def test_rows_come_as_they_end():
     chat = ByHand("fast")
-    rows = side_by_side([talk("slow", 1), talk("fast", 3), talk("faster", 1)], chat.submit, 2)
-    assert next(rows) == (1, ["fast.0", "fast.1", "fast.2"])
+    rows = side_by_side([talk("slow", 1), talk("fast", 1), talk("faster", 1)], chat.submit, 2)
+    assert next(rows) == (1, ["fast.0"])
     assert next(rows) == (2, ["faster.0"])
     chat.answer("slow.0")
     assert list(rows) == [(0, ["slow.0"])]
 
 
-def test_a_conversation_under_way_goes_before_a_new_one():
-    chat = ByHand("a", "b")
-    list(side_by_side([talk("a", 2), talk("b", 2)], chat.submit, 1))
-    assert chat.order == ["a.0", "a.1", "b.0", "b.1"]
+def staged(name: str, *stages: str) -> Conversation[str]:
+    """A row that asks once at each stage; the stage is the constant part of its prompt."""
+    for stage in stages:
+        yield ChatRequest((Message("system", stage), Message("user", f"{stage} {name}")), None, 20, 0.0, 1)
+    return name
 
 
-def test_no_more_conversations_are_begun_than_there_are_slots():
+def again(name: str, seeds: int) -> Conversation[str]:
+    """A row that asks the same question with one seed after the other."""
+    for seed in range(seeds):
+        yield ChatRequest((Message("system", "write"), Message("user", name)), None, 20, 0.0, seed)
+    return name
+
+
+def test_a_freed_slot_stays_with_its_kind_of_request_as_long_as_one_waits():
+    chat = ScriptedChat(echo)
+    rows = list(side_by_side((staged(name, "line", "context") for name in "abcd"), chat.submit, 1))
+    assert sorted(rows) == list(enumerate("abcd"))
+    kinds = [request.messages[0].content for request in chat.requests]
+    assert kinds == ["line"] * 4 + ["context"] * 4
+
+
+def test_the_same_question_with_another_seed_goes_first():
+    chat = ScriptedChat(echo)
+    list(side_by_side((again(name, 3) for name in "abc"), chat.submit, 1))
+    assert [(echo(request), request.seed) for request in chat.requests] == [(n, s) for n in "abc" for s in range(3)]
+
+
+def test_no_kind_of_request_waits_for_ever():
+    chat = ScriptedChat(echo)
+    short = (staged(f"short{n}", "line") for n in range(200))
+    rows = [row for _, row in side_by_side(chain([staged("long", "line", "context")], short), chat.submit, 1)]
+    assert sorted(rows) == sorted(["long", *(f"short{n}" for n in range(200))])
+    assert rows.index("long") < 100
+
+
+def test_few_more_conversations_are_begun_than_there_are_slots():
     begun: list[int] = []
 
     def conversations() -> Iterator[Conversation[list[str]]]:
-        for n in range(10):
+        for n in range(100):
             begun.append(n)
             yield talk(f"c{n}", 2)
 
-    chat = ByHand("c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9")
+    chat = ByHand("c")
     rows = side_by_side(conversations(), chat.submit, 3)
     assert begun == []
     next(rows)
-    assert len(begun) == 3
+    assert len(begun) <= 3 * OPEN_PER_SLOT + 3
+    assert len(list(rows)) == 99
 
 
 @pytest.mark.parametrize("slots", [1, 3, 8])

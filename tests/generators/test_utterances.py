@@ -9,9 +9,19 @@ from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply
 from generators.plans import MANNERS
 from generators.prompts import fence, load_prompt
-from generators.utterances import INTENSITIES, Scene, WritingSettings, Written, differs, write_utterance
+from generators.utterances import (
+    ATTEMPTS,
+    CONNECTIVES,
+    INTENSITIES,
+    Scene,
+    WritingSettings,
+    Written,
+    because,
+    differs,
+    write_utterance,
+)
 from generators.utterances import MANNERS as MANNER_PROMPTS
-from tests.generators.scripted import CUT, Replies, Script, asked, finish, question, scripted
+from tests.generators.scripted import CUT, Replies, Script, asked, finish, prompt_of, question, scripted
 from validators.gates import GateBounds
 from validators.records import Intended, Intensity, PlannedUtterance, RejectedRow
 from validators.schemas import REJECTED, to_table
@@ -174,6 +184,26 @@ def test_the_prompt_of_a_line_says_all_that_is_planned():
     )
 
 
+@pytest.mark.parametrize(
+    ("cause", "joined"),
+    [
+        ("", ""),
+        ("the ship is back", ", because the ship is back"),
+        ("when she saw it", " when she saw it"),
+        ("Towards the ship", " Towards the ship"),
+        ("because of the ship", " because of the ship"),
+        ("inside the ship it is warm", ", because inside the ship it is warm"),
+        (" ", ""),
+    ],
+)
+def test_a_cause_joins_the_sentence(cause, joined):
+    assert because(cause) == joined
+
+
+def test_connectives_are_lower_case_words():
+    assert all(word.islower() and word.isalpha() for word in CONNECTIVES)
+
+
 def test_a_row_without_a_cause_asks_without_because():
     chat = good()
     finish(write_utterance(scene(cause="", contextual=False)), chat)
@@ -250,12 +280,13 @@ def test_what_is_rejected_says_where_and_why_and_keeps_the_reply(prompt, reply, 
     row = finish(write_utterance(scene()), chat)
     assert isinstance(row, RejectedRow)
     assert (row.stage, row.gate, row.reason) == (stage, gate, reason)
-    assert (row.planned_id, row.label, row.seed, row.attempt) == ("u-00000-0007", "remorse", 41, 1)
-    assert asked(chat)[-1] == prompt  # nothing is asked after a rejection
-    if isinstance(reply, dict):
-        assert json.loads(row.reply) == reply
-    else:
-        assert row.reply == (reply.text if isinstance(reply, ChatReply) else reply)
+    attempts = 1 if prompt == "utterance" else ATTEMPTS
+    assert (row.planned_id, row.label, row.seed, row.attempt) == ("u-00000-0007", "remorse", 41, attempts)
+    assert asked(chat)[-attempts:] == [prompt] * attempts  # nothing is asked after a rejection
+    assert asked(chat).count(prompt) == attempts
+    text = reply.text if isinstance(reply, ChatReply) else reply
+    text = json.dumps(text, ensure_ascii=False) if isinstance(text, dict) else text
+    assert row.reply == "\n".join([text] * attempts)
 
 
 def test_a_row_whose_lines_all_fall_has_the_last_reason_and_all_details_and_replies():
@@ -267,7 +298,16 @@ def test_a_row_whose_lines_all_fall_has_the_last_reason_and_all_details_and_repl
     assert row.reply.splitlines() == ["{", json.dumps(spoken("I regret what I did.")), json.dumps(spoken("I did it."))]
 
 
-def test_a_context_that_names_the_label_is_cleaned_once():
+@pytest.mark.parametrize("prompt", ["context", "clean_context", "ambiguous"])
+def test_a_later_stage_gets_another_try_with_another_seed(prompt):
+    passing: dict[str, object] = {"ambiguous": REWRITING}.get(prompt, SITUATION)
+    chat = good(**{"context": {"situation": LEAKY} if prompt == "clean_context" else SITUATION, prompt: [CUT, passing]})
+    written = finish(write_utterance(scene()), chat)
+    assert written == Written(LINE, "she left the gate open", CONTEXT, REWRITTEN, 1)
+    assert [request.seed for request in chat.requests if prompt_of(request) == prompt] == [41, 42]
+
+
+def test_a_context_that_names_the_label_is_cleaned():
     chat = good(context={"situation": LEAKY}, clean_context=SITUATION)
     assert finish(write_utterance(scene()), chat) == Written(LINE, "she left the gate open", CONTEXT, REWRITTEN, 1)
     assert asked(chat) == ["utterance", "context", "clean_context", "ambiguous"]
@@ -289,8 +329,8 @@ def test_a_context_that_was_cleaned_in_vain_is_rejected(reply, gate, reason):
     chat = good(context={"situation": LEAKY}, clean_context=reply)
     row = finish(write_utterance(scene()), chat)
     assert isinstance(row, RejectedRow)
-    assert (row.stage, row.gate, row.reason) == ("context", gate, reason)
-    assert asked(chat) == ["utterance", "context", "clean_context"]
+    assert (row.stage, row.gate, row.reason) == ("clean_context", gate, reason)
+    assert asked(chat) == ["utterance", "context", *["clean_context"] * ATTEMPTS]
 
 
 def test_a_cleaned_context_may_not_copy_the_prompt_of_the_context_either():
@@ -383,7 +423,7 @@ def test_whatever_the_model_says_a_row_ends_as_written_or_rejected(section, text
     chat = scripted(utterance=replies[0], context=replies[1], clean_context=replies[2], ambiguous=replies[3])
     row = finish(write_utterance(scene(section)), chat)
     assert isinstance(row, Written | RejectedRow)
-    assert len(chat.requests) <= 4
+    assert len(chat.requests) <= 1 + 3 * ATTEMPTS
     if isinstance(row, RejectedRow):
         assert row.reason
-        assert row.reply in replies
+        assert row.reply in ["\n".join([reply] * row.attempt) for reply in replies]
