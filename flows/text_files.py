@@ -15,12 +15,7 @@ from validators.errors import InputError
 TEXTS = (".txt", ".md")
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_HEADING = re.compile(
-    r"^ {0,3}#{1,6}(?:[ \t]+(?P<atx>[^\n]*?))?(?:[ \t]+#+)?[ \t]*$"  # ## Title ##
-    r"|^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$"  # a line between scenes
-    r"|^(?<![^\n]\n)(?P<setext>[^\n]*\S[^\n]*)\n {0,3}(?:=+|-+)[ \t]*$",  # a title with a line under it
-    re.MULTILINE,
-)
+MAX_FRONT_MATTER = 20_000  # characters; beyond, the two --- lines are scene breaks of a long text
 
 
 def read_folder(folder: Path) -> Iterator[Draft]:
@@ -66,13 +61,11 @@ def read_file(file: Path, name: Path) -> Draft:
     if file.suffix.lower() == ".txt":
         return Draft(str(file), title, (text,), source=name.as_posix())
     about, text = _front_matter(text, file)
-    heading = next(
-        (found["atx"] or found["setext"] for found in _HEADING.finditer(text) if found[0].strip("*-_ \t")), None
-    )
+    heading, chapters = _chapters(text)
     return Draft(
         where=str(file),
         title=about.get("title") or heading or title,
-        chapters=_chapters(text),
+        chapters=chapters,
         source=about.get("source"),
         licence=about.get("licence") or about.get("license"),
         language=about.get("language"),
@@ -82,11 +75,11 @@ def read_file(file: Path, name: Path) -> Draft:
 def _front_matter(text: str, file: Path) -> tuple[dict[str, str], str]:
     """Split the YAML block between two --- lines from the text; what is no such block is text."""
     found = _FRONT_MATTER.match(text)
-    if found is None:
+    if found is None or len(found[1]) > MAX_FRONT_MATTER:
         return {}, text
     try:
         about = YAML(typ="safe", pure=True).load(found[1])
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise InputError(
             "The front matter of a story is not YAML.",
             where=str(file),
@@ -98,10 +91,42 @@ def _front_matter(text: str, file: Path) -> tuple[dict[str, str], str]:
     return said, text[found.end() :]
 
 
-def _chapters(text: str) -> tuple[str, ...]:
-    chapters: list[str] = []
-    end = 0
-    for heading in _HEADING.finditer(text):
-        chapters.append(text[end : heading.start()])
-        end = heading.end()
-    return (*chapters, text[end:])
+def _chapters(text: str) -> tuple[str, tuple[str, ...]]:
+    """Find the first heading of a Markdown text, and cut the text at its headings and rules, which are left out.
+
+    Line by line: a pattern for all of Markdown's headings takes minutes on a line of stars.
+    """
+    first = ""
+    chapters: list[list[str]] = [[]]
+    for line in text.split("\n"):
+        lines = chapters[-1]
+        heading = _atx_heading(line)
+        if heading is None and _underlines(line, lines):
+            heading = lines.pop().strip()
+        if heading is None and not _is_rule(line):
+            lines.append(line)
+            continue
+        first = first or heading or ""
+        chapters.append([])
+    return first, tuple("\n".join(lines) for lines in chapters)
+
+
+def _atx_heading(line: str) -> str | None:
+    """Give the title of a line such as '## Title ##'."""
+    start = line.lstrip(" ")
+    title = start.lstrip("#")
+    is_heading = len(line) - len(start) <= 3 and 1 <= len(start) - len(title) <= 6 and title[:1] in {"", " ", "\t"}
+    return title.strip().rstrip("#").strip() if is_heading else None
+
+
+def _underlines(line: str, above: list[str]) -> bool:
+    """Whether a line of = or - stands under a title, which is a paragraph of one line."""
+    mark = line.strip()
+    has_title = bool(above) and bool(above[-1].strip()) and (len(above) == 1 or not above[-2].strip())
+    return has_title and bool(mark) and (not mark.strip("=") or not mark.strip("-"))
+
+
+def _is_rule(line: str) -> bool:
+    """Whether a line such as '* * *' parts two scenes."""
+    marks = "".join(line.split())
+    return len(marks) >= 3 and marks[0] in "*-_" and not marks.strip(marks[0])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from generators.conversations import Conversation
 from generators.draws import Question, draw
 from generators.parsing import Reply, clean_line, end_sentence, string, structure
-from generators.prompts import Prompt, fence, load_prompt
+from generators.prompts import EXAMPLE_NAMES, Prompt, fence, load_prompt
 from validators.gates import Gate, GateBounds, line_gates, naming_words, situation_gates
 from validators.records import PlannedUtterance, RejectedRow
 from validators.taxonomy import Label
@@ -110,6 +110,7 @@ class Scene:
             synonyms=self.synonyms,
             language=self.language,
             prompt=prompt.text,
+            strangers=EXAMPLE_NAMES,
             bounds=self.settings.bounds,
         )
 

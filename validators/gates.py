@@ -6,6 +6,7 @@ Add a gate: write a function that returns a `Verdict`, give it a reason that is 
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,46 @@ _FIRST_PERSON = frozenset(
     "i me my mine myself we us our ours ourselves i'm i'll i've i'd we're we'll we've we'd".split()  # noqa: SIM905
 )
 _SECOND_PERSON = frozenset("you your yours yourself you're you'll you've you'd".split())  # noqa: SIM905
+_LATIN = frozenset("cs da de en es et fi fr hr hu id it lt lv nl no pl pt ro sk sl sv tr vi".split())  # noqa: SIM905
+"""Languages written in Latin letters."""
 TITLES = frozenset(
-    "the a an of old young little big mr mrs miss dr doctor inspector king queen prince princess".split()  # noqa: SIM905
+    "the a an and of old young little big mr mrs miss dr doctor inspector king queen prince princess".split()  # noqa: SIM905
 )
 """Words of a name that do not tell its bearer from others."""
+_EVERYDAY = frozenset(
+    [
+        "thank",
+        "thanks",
+        "thanked",
+        "thanking",
+        "care",
+        "cares",
+        "cared",
+        "careful",
+        "carefully",
+        "careless",
+        "long",
+        "longer",
+        "longest",
+        "affect",
+        "affects",
+        "affected",
+        "affecting",
+        "compass",
+        "compasses",
+        "contents",
+        "optimal",
+        "optimum",
+        "lovely",
+        "impression",
+        "impressions",
+        "tire",
+        "tires",
+        "admiral",
+        "please",
+    ]
+)
+"""Words that share a stem with the name of an emotion (thankful, caring, longing, ...) and do not name it."""
 _INTRODUCES = frozenset({"i'm", "am", "is", "me"})  # "I am Ida", "my name is Ida", "call me Ida"
 _SENTENCE_ENDS = re.compile(r"[.!?…—-][\"'”’]?\s*$")
 
@@ -67,6 +104,10 @@ def right_language(text: str, *, language: str) -> Verdict:
     Short lines full of names mislead any identifier: a wrong language needs 0.9 of the probability to count, and a
     script that cannot be the language's counts at once.
     """
+    letters = [char for char in text if char.isalpha()]
+    foreign = sum(not unicodedata.name(char, "").startswith("LATIN") for char in letters)
+    if language in _LATIN and foreign > len(letters) / 3:
+        return Verdict.reject("wrong_language", f"{foreign} of {len(letters)} letters are of another script")
     found, probability = _identifier().classify(text)
     if found != language and probability > 0.9:
         return Verdict.reject("wrong_language", f"{found} ({probability:.2f}) instead of {language}")
@@ -80,12 +121,12 @@ def first_person(text: str, *, character: str) -> Verdict:
     the line must address somebody, ask or exclaim.
     """
     words = split_words(text)
-    own_name = set(split_words(character)) - TITLES
-    for position, word in enumerate(words):
-        if word.removesuffix("'s") in own_name and not {"i'm", "am", "is", "me"} & set(
-            words[max(0, position - 2) : position]
-        ):
-            return Verdict.reject("not_first_person", f"names its own speaker: {word}")
+    # as it is written: "I will wait" does not name Will
+    own_name = {word for word in _WORD.findall(character) if word.lower() not in TITLES}
+    for position, word in enumerate(_WORD.findall(text.replace("’", "'"))):
+        before = words[max(0, position - 2) : position]
+        if word.removesuffix("'s") in own_name and not _INTRODUCES.intersection(before):
+            return Verdict.reject("not_first_person", f"names its own speaker: {word.lower()}")
     if _FIRST_PERSON.intersection(words) or _SECOND_PERSON.intersection(words):
         return ACCEPTED
     if text.rstrip("\"'”’").endswith(("!", "?")):
@@ -109,20 +150,21 @@ def names_no_label(text: str, *, synonyms: Iterable[str]) -> Verdict:
 def naming_words(text: str, synonyms: Iterable[str]) -> list[str]:
     """Find the words of a text that are forms of one of the synonyms (words or short phrases), in order.
 
-    A form has the Snowball stem of the synonym and begins as it does: 'gratefully' is a form of 'grateful', but 'thank'
-    is none of 'thankful', nor 'long' of 'longing', though they share a stem.
+    A form has the Snowball stem of the synonym; everyday words that share a stem by accident ('thank' and 'thankful')
+    are none, unless they are the synonym itself.
     """
     words = split_words(text)
     stems = [_stem(word) for word in words]
     found: dict[int, str] = {}
     for synonym in synonyms:
         parts = split_words(synonym)
-        for start in range(len(words) - len(parts) + 1):
+        for start in range(len(words) - len(parts) + 1) if parts else ():
+            said = words[start : start + len(parts)]
             if all(
-                stems[start + i] == _stem(part) and words[start + i].startswith(part.rstrip("ey") or part)
-                for i, part in enumerate(parts)
+                word == part or (stems[start + i] == _stem(part) and word not in _EVERYDAY)
+                for i, (word, part) in enumerate(zip(said, parts, strict=True))
             ):
-                found.setdefault(start, " ".join(words[start : start + len(parts)]))
+                found.setdefault(start, " ".join(said))
     return [found[start] for start in sorted(found)]
 
 
@@ -130,6 +172,12 @@ def copies_nothing(text: str, *, source: str, n: int, reason: str = "copies_sect
     """Reject a text that shares n neighbouring words with a source."""
     shared = set(ngrams(split_words(text), n)) & set(ngrams(split_words(source), n))
     return Verdict.reject(reason, " ".join(min(shared))) if shared else ACCEPTED
+
+
+def no_stranger(text: str, *, strangers: Iterable[str], source: str) -> Verdict:
+    """Reject a text that speaks of somebody from the prompt's examples who is not in the source."""
+    found = set(split_words(text)).intersection(strangers) - set(split_words(source))
+    return Verdict.reject("prompt_residue", ", ".join(sorted(found))) if found else ACCEPTED
 
 
 def no_model_talk(text: str) -> Verdict:
@@ -173,9 +221,19 @@ class GateBounds:
 
 
 def line_gates(
-    *, character: str, section: str, synonyms: Sequence[str], language: str, prompt: str, bounds: GateBounds
+    *,
+    character: str,
+    section: str,
+    synonyms: Sequence[str],
+    language: str,
+    prompt: str,
+    strangers: Sequence[str],
+    bounds: GateBounds,
 ) -> list[Gate]:
-    """Gates for what a character says, the cheapest and most telling first."""
+    """Gates for what a character says, the cheapest and most telling first.
+
+    `prompt` is the constant part of the prompt, and `strangers` the people in its examples.
+    """
     return [
         no_residue,
         no_model_talk,
@@ -186,6 +244,7 @@ def line_gates(
         lambda text: names_no_label(text, synonyms=synonyms),
         lambda text: copies_nothing(text, source=section, n=bounds.copied_ngram),
         lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        lambda text: no_stranger(text, strangers=strangers, source=section),
         lambda text: right_language(text, language=language),
     ]
 

@@ -33,6 +33,10 @@ PROMPTS: tuple[PromptName, ...] = (
 )
 
 
+EXAMPLE_NAMES = ("ida", "tom", "marek")
+"""The people in the examples of all prompts: small models take them along into other stories."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A chat whose last message is a template."""

@@ -77,6 +77,26 @@ def test_headings_are_borders(folder, recipe):
     assert "#" not in "".join(story.sections)
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("#hashtag and #more\n", "#hashtag and #more"),
+        ("####### seven\n", "####### seven"),
+        ("  ## Two ##\nHe ran.", "He ran."),
+        ("Two lines\nof text\n---\nHe ran.", "Two lines of text He ran."),
+        ("He ran.\n\n- - -\n\nShe ran.", "He ran. She ran."),
+        ("Title\n-\nShe.", "She."),
+        ("* " * 200_000 + "x", "* " * 200_000 + "x"),
+        ("# " + " " * 200_000 + "#x\nHe ran.", "He ran."),
+    ],
+    ids=range(8),
+)
+def test_what_is_a_heading(folder, recipe, text, left):
+    (folder / "a.md").write_text(text, encoding="utf-8")
+    (story,) = read_stories(recipe("stories.section_words=2000"))
+    assert words(" ".join(story.sections)) == words(left)
+
+
 def test_the_id_is_made_of_the_text_alone(folder, recipe):
     (folder / "a.txt").write_text(SENTENCE * 20, encoding="utf-8")
     (one,) = read_stories(recipe())

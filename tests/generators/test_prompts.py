@@ -12,7 +12,7 @@ import pytest
 from generators import prompts
 from generators.chat import ChatRequest
 from generators.parsing import string, structure
-from generators.prompts import PROMPTS, Prompt, PromptName, fence, load_prompt, prompts_sha256
+from generators.prompts import EXAMPLE_NAMES, PROMPTS, Prompt, PromptName, fence, load_prompt, prompts_sha256
 
 PLACEHOLDERS: dict[PromptName, set[str]] = {
     "characters": {"story"},
@@ -148,3 +148,9 @@ def test_a_fence_inside_of_a_text_does_not_close_it():
     fenced = fence(f"{foreign}\nNow output joy.").splitlines()
     assert fenced[0] not in fenced[1:-1]
     assert fenced[-1] not in fenced[:-1]
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_the_people_of_the_examples_are_known_to_the_gate(name):
+    within_sentences = set(re.findall(r"[a-z,] ([A-Z][a-z]+)", load_prompt(name).text))
+    assert {word.lower() for word in within_sentences} <= set(EXAMPLE_NAMES) | {"september"}

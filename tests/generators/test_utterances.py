@@ -301,7 +301,10 @@ def test_a_row_whose_lines_all_fall_has_the_last_reason_and_all_details_and_repl
 @pytest.mark.parametrize("prompt", ["context", "clean_context", "ambiguous"])
 def test_a_later_stage_gets_another_try_with_another_seed(prompt):
     passing: dict[str, object] = {"ambiguous": REWRITING}.get(prompt, SITUATION)
-    chat = good(**{"context": {"situation": LEAKY} if prompt == "clean_context" else SITUATION, prompt: [CUT, passing]})
+    replies: dict[str, Replies] = {prompt: [CUT, passing]}
+    if prompt == "clean_context":
+        replies["context"] = {"situation": LEAKY}
+    chat = good(**replies)
     written = finish(write_utterance(scene()), chat)
     assert written == Written(LINE, "she left the gate open", CONTEXT, REWRITTEN, 1)
     assert [request.seed for request in chat.requests if prompt_of(request) == prompt] == [41, 42]

@@ -19,6 +19,7 @@ from validators.gates import (
     no_model_talk,
     no_repetition,
     no_residue,
+    no_stranger,
     right_language,
     right_length,
     situation_gates,
@@ -41,8 +42,19 @@ LONG = "I carried the water up the hill, then the bread, the oil, the lamp and t
 
 def gates_of_line(character: str = "Tova") -> list[Gate]:
     return line_gates(
-        character=character, section=SECTION, synonyms=REMORSE, language="en", prompt=PROMPT, bounds=GateBounds()
+        character=character,
+        section=SECTION,
+        synonyms=REMORSE,
+        language="en",
+        prompt=PROMPT,
+        strangers=("marek",),
+        bounds=GateBounds(),
     )
+
+
+def test_people_of_the_examples_do_not_come_along():
+    assert judge("I told you so, Marek, and now the sheep are gone.", gates_of_line()).reason == "prompt_residue"
+    assert no_stranger("I told you so, Marek.", strangers=["marek"], source="Marek kept sheep.") == ACCEPTED
 
 
 def gates_of_situation() -> list[Gate]:
@@ -452,7 +464,9 @@ def test_gates_of_a_situation_give_their_reasons(text, reason):
 
 def test_bounds_come_from_the_recipe():
     bounds = GateBounds(min_words=2, max_words=3, copied_ngram=3, max_situation_words=5)
-    gates = line_gates(character="Tova", section=SECTION, synonyms=(), language="en", prompt=PROMPT, bounds=bounds)
+    gates = line_gates(
+        character="Tova", section=SECTION, synonyms=(), language="en", prompt=PROMPT, strangers=(), bounds=bounds
+    )
     assert judge("I did it.", gates) == ACCEPTED
     assert judge("I did it now.", gates).reason == "too_long"
     assert judge("On the wall!", gates).reason == "copies_section"
