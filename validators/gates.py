@@ -29,37 +29,9 @@ TITLES = frozenset(
 )
 """Words of a name that do not tell its bearer from others."""
 _EVERYDAY = frozenset(
-    [
-        "thank",
-        "thanks",
-        "thanked",
-        "thanking",
-        "care",
-        "cares",
-        "cared",
-        "careful",
-        "carefully",
-        "careless",
-        "long",
-        "longer",
-        "longest",
-        "affect",
-        "affects",
-        "affected",
-        "affecting",
-        "compass",
-        "compasses",
-        "contents",
-        "optimal",
-        "optimum",
-        "lovely",
-        "impression",
-        "impressions",
-        "tire",
-        "tires",
-        "admiral",
-        "please",
-    ]
+    {"thank", "thanks", "thanked", "thanking", "care", "cares", "cared", "careful", "carefully", "careless", "long"}
+    | {"longer", "longest", "affect", "affects", "affected", "affecting", "compass", "compasses", "contents", "optimal"}
+    | {"optimum", "lovely", "impression", "impressions", "tire", "tires", "admiral", "please"}
 )
 """Words that share a stem with the name of an emotion (thankful, caring, longing, ...) and do not name it."""
 _INTRODUCES = frozenset({"i'm", "am", "is", "me"})  # "I am Ida", "my name is Ida", "call me Ida"
@@ -107,7 +79,7 @@ def right_language(text: str, *, language: str) -> Verdict:
     letters = [char for char in text if char.isalpha()]
     foreign = sum(not unicodedata.name(char, "").startswith("LATIN") for char in letters)
     if language in _LATIN and foreign > len(letters) / 3:
-        return Verdict.reject("wrong_language", f"{foreign} of {len(letters)} letters are of another script")
+        return Verdict.reject("wrong_language", f"{foreign} letters of another script instead of {language}")
     found, probability = _identifier().classify(text)
     if found != language and probability > 0.9:
         return Verdict.reject("wrong_language", f"{found} ({probability:.2f}) instead of {language}")

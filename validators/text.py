@@ -25,18 +25,18 @@ _TEMPLATE_NAMES = (
     r"think|thinking|tool_call|tool_calls|tool_response|tools|function_call|function_calls|fim_prefix|fim_middle|"
     r"fim_suffix|inst|available_tools|tool_results|tool_content|system_prompt|unused\d+|extra_id_\d+"
 )
-_ANGLE_TOKEN = re.compile(rf"<(\s*/?\s*(?:{_TEMPLATE_NAMES})\s*/?\s*)>", re.IGNORECASE)
-_SQUARE_TOKEN = re.compile(rf"\[(\s*/?\s*(?:{_TEMPLATE_NAMES})\s*)\]", re.IGNORECASE)
+_ANGLE_TOKEN = re.compile(rf"<( ?/? ?(?:{_TEMPLATE_NAMES}) ?/? ?)>", re.IGNORECASE)
+_SQUARE_TOKEN = re.compile(rf"\[( ?/? ?(?:{_TEMPLATE_NAMES}) ?)\]", re.IGNORECASE)
 
 
 def normalise_text(text: str) -> str:
     """Bring text into the one form that the pipeline stores; doing it again changes nothing."""
     text = unicodedata.normalize("NFC", text)
     text = _without_hidden(_LINE_ENDS.sub("\n", text))
-    text = _disarm_control_tokens(text)
     text = _BLANKS.sub(" ", text)
     text = _BLANK_AROUND_LINE_END.sub("\n", text)
     text = _MANY_LINE_ENDS.sub("\n\n", text).strip()
+    text = _disarm_control_tokens(text)  # now that no more than one blank can stand in a token
     # what is hidden may have kept a letter from its accent
     return unicodedata.normalize("NFC", text)
 
