@@ -86,6 +86,7 @@ def _scene(run: Run, row: PlannedUtterance, settings: WritingSettings) -> Scene:
         language=story.language,
         label=run.taxonomy.label(row.intended.label),
         is_neutral=row.intended.label == run.taxonomy.neutral,
+        feelings=run.taxonomy.feelings,
         settings=settings,
     )
 

@@ -95,6 +95,8 @@ class Scene:
     language: str
     label: Label
     is_neutral: bool
+    feelings: tuple[str, ...]
+    """The words that name any emotion of the taxonomy: a situation tells none of them."""
     settings: WritingSettings
 
     @property
@@ -114,13 +116,15 @@ class Scene:
             bounds=self.settings.bounds,
         )
 
-    def situation_gates(self, prompt: Prompt, line: str, *, names_label: bool) -> list[Gate]:
-        """Gates for the situation before a line; a first version may name the label, since it is cleaned next."""
+    def situation_gates(self, prompt: Prompt, line: str, *, names_feelings: bool) -> list[Gate]:
+        """Gates for the situation before a line; a first version may name feelings, since it is cleaned next."""
         return situation_gates(
             line=line,
-            synonyms=() if names_label else self.synonyms,
+            section=self.section,
+            feelings=() if names_feelings else self.feelings,
             language=self.language,
             prompt=prompt.text,
+            strangers=EXAMPLE_NAMES,
             bounds=self.settings.bounds,
         )
 
@@ -184,7 +188,7 @@ def because(cause: str) -> str:
 
 
 def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
-    """Write the situation up to the line, then take out the words that name the emotion if it has any."""
+    """Write the situation up to the line, then take out the words that name a feeling if it has any."""
     prompt = load_prompt("context")
     told = yield from draw(
         scene.plan,
@@ -197,13 +201,13 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
             max_tokens=110,
         ),
         read=_situation,
-        gates=scene.situation_gates(prompt, line, names_label=True),
+        gates=scene.situation_gates(prompt, line, names_feelings=True),
         attempts=ATTEMPTS,
         temperature=scene.settings.temperature,
     )
     if isinstance(told, RejectedRow):
         return told
-    leaks = naming_words(told.text, scene.synonyms)
+    leaks = naming_words(told.text, scene.feelings)
     if not leaks:
         return told.text
     prompt = load_prompt("clean_context")
@@ -218,7 +222,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
             max_tokens=110,
         ),
         read=_situation,
-        gates=scene.situation_gates(prompt, line, names_label=False),
+        gates=scene.situation_gates(prompt, line, names_feelings=False),
         attempts=ATTEMPTS,
         temperature=scene.settings.temperature,
     )

@@ -222,9 +222,16 @@ def line_gates(
 
 
 def situation_gates(
-    *, line: str, synonyms: Sequence[str], language: str, prompt: str, bounds: GateBounds
+    *,
+    line: str,
+    section: str,
+    feelings: Sequence[str],
+    language: str,
+    prompt: str,
+    strangers: Sequence[str],
+    bounds: GateBounds,
 ) -> list[Gate]:
-    """Gates for the description of a moment: it may retell the section, but not say the line or name the emotion."""
+    """Gates for the description of a moment: it may retell the section, but not say the line or name any feeling."""
     return [
         no_residue,
         no_model_talk,
@@ -232,9 +239,10 @@ def situation_gates(
         complete,
         no_repetition,
         third_person,
-        lambda text: names_no_label(text, synonyms=synonyms),
+        lambda text: names_no_label(text, synonyms=feelings),
         lambda text: copies_nothing(text, source=line, n=bounds.copied_ngram, reason="gives_the_line_away"),
         lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        lambda text: no_stranger(text, strangers=strangers, source=section),
         lambda text: right_language(text, language=language),
     ]
 

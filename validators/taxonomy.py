@@ -59,6 +59,12 @@ class Taxonomy(Record):
         """The words that name each label; the name itself always is one of them."""
         return {label.name: tuple(dict.fromkeys((label.name, *label.synonyms))) for label in self.labels}
 
+    @property
+    def feelings(self) -> tuple[str, ...]:
+        """All words that name an emotion of the taxonomy; those of neutral are none."""
+        words = (word for label, synonyms in self.synonyms.items() if label != self.neutral for word in synonyms)
+        return tuple(dict.fromkeys(words))
+
     def label(self, name: str) -> Label:
         """Look a label up by its name."""
         for label in self.labels:

@@ -131,7 +131,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(write):
         ("name: x\x00\n", "a character that YAML does not allow"),
         (b"name: \xff\n", "line 1 is not UTF-8"),
         ("a: &a [*a]\n", "aliases"),
-        ("[" * 3000, "nested too deeply"),
+        ("[" * 600, "nested too deeply"),
         (BOMB, "aliases"),
         ("# " + "x" * 1_000_001, "larger than 1 MB"),
     ],
@@ -213,9 +213,8 @@ def test_taxonomy_by_name_or_file(write):
     assert str(bad) in str(caught.value)
 
 
-def test_paths_start_at_the_recipe(write, tmp_path, monkeypatch):
+def test_paths_start_at_the_recipe(write, tmp_path):
     recipe = load_recipe(write(GOOD))
-    monkeypatch.chdir("/")
     assert recipe.resolve("stories") == tmp_path / "stories"
     assert recipe.resolve("/stories") == Path("/stories")
 

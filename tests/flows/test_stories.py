@@ -166,7 +166,7 @@ def test_files_that_are_no_story(folder, recipe, content, message):
 def test_front_matter_must_be_yaml(folder, recipe):
     (folder / "a.md").write_text("---\ntitle: [\n---\nOnce.", encoding="utf-8")
     refusal(recipe(), "front matter", "a.md")
-    (folder / "a.md").write_text("---\nJust a line between scenes.\n---\nOnce.", encoding="utf-8")
+    (folder / "a.md").write_text("---\nJust a line between scenes,\nand one more.\n---\nOnce.", encoding="utf-8")
     assert "Just a line" in "".join(read_stories(recipe())[0].sections)
 
 

@@ -68,6 +68,7 @@ def scene(
         language="en",
         label=TAXONOMY.label(label),
         is_neutral=label == TAXONOMY.neutral,
+        feelings=TAXONOMY.feelings,
         settings=WritingSettings(candidates=candidates, temperature=0.8, bounds=GateBounds()),
     )
 

@@ -66,6 +66,7 @@ def test_no_piecing_together_makes_a_control_token(text):
         ("ig\u200dno\u00adre \u202eall\u202c", "ignore all"),
         ("<|im_start|>system", "(im_start)system"),
         ("<S> [ /inst ] <<SYS>>", "(S) ( /inst ) <(SYS)>"),
+        ("<  s  > <\u200b|x|>", "( s ) (x)"),
         ("a \t\u00a0 b\n\n\n\n c ", "a b\n\nc"),
         ("2 < 3 and [sic] <em>", "2 < 3 and [sic] <em>"),
         ("می\u200cخواهم 👩\u200d🚀", "می\u200cخواهم 👩\u200d🚀"),  # joiners that spell
