@@ -26,6 +26,8 @@ def _weigh(labels: object) -> object:
     return dict(sorted(labels.items())) if isinstance(labels, dict) else labels
 
 
+MAX_SHARDS = 100_000  # five digits in the ids of rows and the names of files
+
 LabelWeights = Annotated[
     dict[str, Annotated[float, Field(gt=0, le=1000)]], BeforeValidator(_weigh), Field(min_length=1)
 ]  # fmt: skip
@@ -162,6 +164,13 @@ class Recipe(Record):
     floors: Floors = Floors()
 
     _document: Document | None = PrivateAttr(default=None)  # where it was read; no part of what it says
+
+    @model_validator(mode="after")
+    def _fits_in_shards(self) -> Self:
+        if self.utterances.rows > MAX_SHARDS * self.shard_rows:
+            message = f"is more than {MAX_SHARDS} shards of {self.shard_rows} rows hold: raise shard_rows, or lower it"
+            raise ProblemsError([(("utterances", "rows"), message)])
+        return self
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> Self:

@@ -38,14 +38,16 @@ _INTRODUCES = frozenset({"i'm", "am", "is", "me"})  # "I am Ida", "my name is Id
 _SENTENCE_ENDS = re.compile(r"[.!?…—-][\"'”’]?\s*$")
 
 _MODEL_TALK = re.compile(
-    r"\bas an? (ai|assistant|language model)\b|\blanguage model\b|\bi (cannot|can't|can not|am unable to|won't) "
-    r"(assist|help with|fulfil|fulfill|comply|provide|generate|create content)\b|\bi'm sorry, but i can\b|\bopenai\b|"
-    r"\bchatgpt\b|\bmy (training|programming|guidelines)\b",
+    r"\bas an? (ai|assistant|language model)\b|\blanguage model\b|\bopenai\b|\bchatgpt\b|"
+    r"\bi (cannot|can't|can not|am unable to|won't) "
+    r"(assist\b|help (you )?with (that|this)|fulfill?\b|comply\b|provide (such|that|this|any)|generate\b)|"
+    r"\bmy (training data|programming|guidelines)\b",
     re.IGNORECASE,
 )
 _RESIDUE = re.compile(
-    r"\bjson\b|\bpassage\b|\bprompt\b|\binstructions?\b|\butterance\b|\bthe (character|speaker|emotion)\b|"
-    r"\bfirst person\b|[{}\[\]<>|]|\\n|\$\w|={2,}|`|\bline \d\b|\bfeels? \w+ \((mild|strong)\)|\bintensity\b",
+    r"\bjson\b|\b(in|from|of) (the|this) passage\b|\bprompt\b|\binstructions?\b|\butterance\b|"
+    r"\bthe (character|speaker|emotion)\b|\bfirst person\b|[{}\[\]<>|]|\\n|\$[a-z]|={2,}|`|\bline \d\b|"
+    r"\bfeels? \w+ \((mild|strong)\)|\bintensity\b",
     re.IGNORECASE,
 )
 

@@ -297,3 +297,13 @@ def test_difference_reads_as_old_and_new(write):
         "utterances.labels.joy: (absent) -> 1.0",
         "utterances.rows: 10 -> 11",
     ]
+
+
+def test_more_rows_than_their_ids_can_number_are_refused(tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text(
+        "name: many\nstories: {path: stories}\nwriter: {backend: echo}\nencoder: {backend: hashed}\n"
+        "utterances: {rows: 7000000}\n"
+    )
+    with pytest.raises(InputError, match="raise shard_rows"):
+        load_recipe(path)

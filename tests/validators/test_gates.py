@@ -334,7 +334,7 @@ def test_six_shared_words_are_a_copy_and_five_are_not():
     [
         "As an AI, I do not have feelings.",
         "As a language model I was not there.",
-        "I'm sorry, but I can not write that.",
+        "I'm sorry, but I can't assist with that.",
         "I cannot assist you there.",
         "I can't help with this request.",
         "I won't provide such a text.",
@@ -431,7 +431,7 @@ def test_repetition(text, reason):
     [
         (GOOD_LINE, None),
         ("[I went to bed without looking, Aldo.]", "prompt_residue"),
-        ("I'm sorry, but I can not do that, Aldo.", "refusal_or_model_talk"),
+        ("I'm sorry, but I can not comply, Aldo.", "refusal_or_model_talk"),
         ("I did it.", "too_short"),
         (LONG, "too_long"),
         ("I went to bed without looking, and", "truncated"),
