@@ -16,8 +16,8 @@ REPLY_TOKENS: dict[PromptName, int] = {  # seen with the embedded writer
 }
 LINES_KEPT = 0.7  # share of rows whose line passes the gates and goes on to context and rewriting
 ROW_BYTES = 900  # of a kept row as Parquet with its share of rejected rows and replies
-CPU_WRITE_TOKENS_PER_S = 20.0  # embedded writer, two cores, eight slots
-CPU_READ_TOKENS_PER_S = 120.0
+CPU_WRITE_TOKENS_PER_S = 14.0  # embedded writer, two cores, four slots; a newer processor doubles both
+CPU_READ_TOKENS_PER_S = 72.0
 GPU_WRITE_TOKENS_PER_S = 3000.0  # a 7B model on one H100 with vLLM; published figures lie between 3,000 and 8,000
 GPU_READ_TOKENS_PER_S = 40_000.0
 
