@@ -55,6 +55,14 @@ def end_sentence(text: str, *, bound: int) -> str:
     return f"{text}." if is_whole else text
 
 
+def whole_sentences(text: str, *, bound: int) -> str:
+    """Drop the last sentence of a text that was cut at its bound, if a whole one is left before it."""
+    if len(text) < bound - 1:
+        return end_sentence(text, bound=bound)
+    end = max(text.rfind(mark) for mark in (". ", "! ", "? "))
+    return text[: end + 1] if end > 0 else text
+
+
 def string(max_length: int, *, choices: Sequence[str] | None = None) -> dict[str, object]:
     """JSON schema of a string; without a bound a small model may write until its tokens end."""
     return {"enum": list(choices)} if choices else {"type": "string", "maxLength": max_length}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from generators.conversations import Conversation
 from generators.draws import Question, draw
-from generators.parsing import Reply, clean_line, end_sentence, string, structure
+from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
 from generators.prompts import EXAMPLE_NAMES, Prompt, fence, load_prompt
 from validators.gates import Gate, GateBounds, line_gates, naming_words, situation_gates
 from validators.records import PlannedUtterance, RejectedRow
@@ -262,4 +262,4 @@ def differs(rewritten: str, line: str) -> Verdict:
 
 
 def _situation(answer: SituationReply) -> str:
-    return end_sentence(clean_line(answer.situation), bound=SITUATION_CHARS)
+    return whole_sentences(clean_line(answer.situation), bound=SITUATION_CHARS)

@@ -6,7 +6,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generators.chat import ChatReply, FinishReason
-from generators.parsing import Reply, array, clean_line, end_sentence, parse_reply, string, structure
+from generators.parsing import (
+    Reply,
+    array,
+    clean_line,
+    end_sentence,
+    parse_reply,
+    string,
+    structure,
+    whole_sentences,
+)
 from generators.utterances import LineReply
 from validators.verdicts import Verdict
 
@@ -235,3 +244,16 @@ def test_schemas_keep_their_order_and_refuse_other_keys():
         "additionalProperties": False,
     }
     assert list(schema["properties"]) == ["cause", "lines", "who"]  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Aldo came home. He saw the op", "Aldo came home."),
+        ("Aldo came home and he saw the", "Aldo came home and he saw the"),
+        ("Aldo came home", "Aldo came home."),
+        ("Aldo is in. He sees it.", "Aldo is in. He sees it."),
+    ],
+)
+def test_a_situation_that_was_cut_keeps_its_whole_sentences(text, kept):
+    assert whole_sentences(text, bound=30) == kept
