@@ -97,10 +97,11 @@ def first_person(text: str, *, character: str) -> Verdict:
     words = split_words(text)
     # as it is written: "I will wait" does not name Will
     own_name = {word for word in _WORD.findall(character) if word.lower() not in TITLES}
-    for position, word in enumerate(_WORD.findall(text.replace("’", "'"))):
-        before = words[max(0, position - 2) : position]
-        if word.removesuffix("'s") in own_name and not _INTRODUCES.intersection(before):
+    before = ""  # "I am Ida" and "I'm old Ida" introduce her; "I'm sorry, Ida" speaks to her
+    for word in _WORD.findall(text.replace("’", "'")):
+        if word.removesuffix("'s") in own_name and before not in _INTRODUCES:
             return Verdict.reject("not_first_person", f"names its own speaker: {word.lower()}")
+        before = before if word.lower() in TITLES else word.lower()
     if _FIRST_PERSON.intersection(words) or _SECOND_PERSON.intersection(words):
         return ACCEPTED
     if text.rstrip("\"'”’").endswith(("!", "?")):

@@ -190,6 +190,7 @@ def test_lines_said_by_their_speaker_pass(character, text):
         ("Ida", "I think Ida should go.", "names its own speaker: ida"),
         ("Ida", "It was Ida's fault that I fell.", "names its own speaker: ida's"),
         ("Ida", "It was Ida’s fault that I fell.", "names its own speaker: ida's"),
+        ("Ida", "I'm sorry, Ida, I did not see you.", "names its own speaker: ida"),
         ("Ida", "Ida, how could you!", "names its own speaker: ida"),
         ("old Marek", "I told you that Marek sleeps.", "names its own speaker: marek"),
         ("the fox", "The fox said that I was late.", "names its own speaker: fox"),
