@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from ruamel.yaml import YAML
 
+from flows.identity import EXCLUDED
 from flows.runs import Run
 from generators.prompts import PROMPTS, load_prompt
 from validators.schemas import COLUMN_DESCRIPTIONS
@@ -33,7 +34,7 @@ def render_card(
         for table in tables.values()
         for row in table.select(["source", "source_licence"]).to_pylist()
     )
-    recipe = run.recipe.canonical()
+    recipe = _without_machine(run.recipe.canonical())
     parts = [
         f"---\n{_head(run, tables, release.kept)}---",
         f"# {run.recipe.name}",
@@ -82,6 +83,17 @@ def render_card(
         "- Not for judging people, and not a substitute for data from people where decisions about people are made.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _without_machine(recipe: dict[str, object]) -> dict[str, object]:
+    """Leave out what says where and how fast models run: it decides no row, and may name a host of the user."""
+    shown: dict[str, object] = {}
+    for key, value in recipe.items():
+        if key in {"writer", "encoder"} and isinstance(value, dict):
+            shown[key] = {name: one for name, one in value.items() if f"{key}.{name}" not in EXCLUDED}
+        else:
+            shown[key] = value
+    return shown
 
 
 def _head(run: Run, tables: Mapping[str, pa.Table], kept: int) -> str:

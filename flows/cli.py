@@ -126,15 +126,13 @@ def main() -> None:
     """Run the command line; every expected failure is told in full and ends with its own exit code."""
     interrupts.install()
     try:
-        app(standalone_mode=False)
-        code = 0
+        # commands return nothing; what comes back is the code of an Exit, of Ctrl-C too
+        code = int(app(standalone_mode=False) or 0)
     except AffectoryError as error:
         typer.echo(f"Error: {error}", err=True)
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = interrupts.INTERRUPTED
-    except typer.Exit as error:
-        code = error.exit_code
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

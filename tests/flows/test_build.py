@@ -115,7 +115,7 @@ def test_bad_replies_become_rejected_rows_with_their_reply(tmp_path):
     release = run_build(
         recipe,
         tmp_path / "out",
-        "writer.options={faults: {garbage: 0.1, truncated: 0.1}}",
+        "writer.options={faults: {garbage: 0.25, truncated: 0.25}}",
         "gates.max_reason_share=0.9",
     )
     rejected = rows(tmp_path / "out", "work/utterances/rejected-*.parquet")
@@ -146,7 +146,7 @@ def test_a_row_without_an_answer_leaves_its_shard_open_until_the_next_run(tmp_pa
     silent = iter([True] * 3)
 
     def sometimes(request, faults=None):
-        if '"lines"' in (request.schema or "") and next(silent, False):
+        if '"line"' in (request.schema or "") and next(silent, False):
             raise DeferredError("the server is busy")
         return answer(request, faults)
 
