@@ -4,8 +4,8 @@
     python -m tests.benchmarks.bench_pipeline [--rows 24] [--stories 4] [--threads 2] [--slots 4]
 
 Builds a small dataset with the embedded writer, notes every request that reached the engine, then hands the same
-requests to a fresh engine in one go. Both run in this process, one after the other; only their ratio means anything. 24 rows take some twenty minutes on
-two cores.
+requests to a fresh engine in one go. Both run in this process, one after the other; only their ratio means anything.
+24 rows take some twenty minutes on two cores.
 """
 
 import argparse
