@@ -26,6 +26,7 @@ def render_card(
     tables: Mapping[str, pa.Table],
     *,
     release: "Release",
+    figures: Mapping[str, Any],
     checks: Sequence[Mapping[str, Any]],
 ) -> str:
     """Render README.md: the YAML head that the Hub reads, then the text. Same rows, same card: it holds no times."""
@@ -42,12 +43,11 @@ def render_card(
         f"the {run.taxonomy.title} taxonomy at one intensity, with the situation before it and a rewriting whose "
         "emotion shows only together with that situation. **All text is synthetic.** Made by Affectory from the recipe "
         "below.",
-        "The `intended` label is what the writer was asked for. No reader has verified it yet: the `perceived` columns "
-        "are empty in this release, and a share of the rows does not express what was intended.",
+        _verification(run, figures),
         '```python\nfrom datasets import load_dataset\n\nrows = load_dataset("<this folder or repository>")\n```',
         "## Figures",
-        f"{release.planned} rows were planned, {release.kept} kept, {release.rejected} rejected: every row is "
-        "accounted for.",
+        f"{release.planned} rows were written in {release.rounds} rounds, {release.kept} kept, {release.rejected} "
+        "rejected: every row is accounted for.",
         _table(
             ["split", "rows", "stories"],
             [[split, t.num_rows, len(set(t.column("story_id").to_pylist()))] for split, t in tables.items()],
@@ -55,9 +55,23 @@ def render_card(
         "Splits are grouped by story: no story, and so no character, is in two of them.",
         "### Labels",
         _table(
-            ["label", "planned", "kept", "rejected", "commonest reasons"],
-            [[r.label, r.planned, r.kept, r.rejected, r.reasons] for r in release.yields.itertuples()],
+            ["label", "wanted", "written", "kept", "heard at first", "heard in the end", "commonest reasons"],
+            [
+                [
+                    r.label,
+                    release.targets.get(str(r.label), 0),
+                    r.planned,
+                    r.kept,
+                    _rate(figures["per_label"][r.label]["realised_at_first"]),
+                    _rate(figures["per_label"][r.label]["realised"]),
+                    r.reasons,
+                ]
+                for r in release.yields.itertuples()
+            ],
         ),
+        *_short(release.short),
+        "### Diversity",
+        _diversity(figures["diversity"]),
         "### Rejected rows by reason",
         _table(
             ["stage", "gate", "reason", "rows"],
@@ -69,7 +83,8 @@ def render_card(
         _table(["column", "meaning"], [[name, text] for name, text in COLUMN_DESCRIPTIONS["utterances"].items()]),
         "## How it was made",
         f"- writer: `{run.writer.model}` ({run.inputs.models.writer_licence})\n"
-        f"- encoder for near duplicates: `{run.inputs.models.versions['encoder']}`, cosine below "
+        + (f"- reader: `{', '.join(figures['readers'])}`\n" if figures["readers"] else "")
+        + f"- encoder for near duplicates: `{run.inputs.models.versions['encoder']}`, cosine below "
         f"{run.recipe.duplicates.similarity:g}\n"
         f"- run fingerprint: `{run.folder.fingerprint}`\n"
         + "\n".join(f"- prompt `{name}`: sha256 `{load_prompt(name).sha256}`" for name in PROMPTS),
@@ -79,10 +94,54 @@ def render_card(
         _table(["source", "licence", "rows"], [[s, lic, n] for (s, lic), n in sorted(licences.items())]),
         "## Limits",
         "- The text is a language model's, in its English and with its stereotypes; small models bend the facts of the "
-        "story.\n- Rule gates find what rules can find: they do not know whether a line expresses its emotion.\n"
+        "story.\n- The reader is a model too: what it hears is no person's judgement, and rows were kept by it.\n"
         "- Not for judging people, and not a substitute for data from people where decisions about people are made.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _verification(run: Run, figures: Mapping[str, Any]) -> str:
+    """Say who read the rows, by which rule they count as realised, and how often they did."""
+    if not figures["verified"]:
+        return (
+            "The `intended` label is what the writer was asked for. No reader has verified it: the `perceived` columns "
+            "are empty in this release, and a share of the rows does not express what was intended."
+        )
+    loop = run.recipe.loop
+    return (
+        "`intended` is what the writer was asked for, `perceived` what a blind reader found, which never saw the "
+        f"intention. A row is `realised` if its intended label is among the first {loop.rank} by distance above its "
+        f"threshold, and reaches {loop.score:g} of that threshold. The first line that passed the rules was realised "
+        f"in {_rate(figures['realised_at_first'])} of the rows, the last one, after repair, in "
+        f"{_rate(figures['realised'])} (95 % intervals); rows that never were are "
+        + ("rejected." if loop.keep_misses_above is None else "kept as such where they came close, `realised` false.")
+    )
+
+
+def _rate(rate: Mapping[str, float] | None) -> str:
+    return f"{rate['rate']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}, n {rate['rows']})" if rate else "-"
+
+
+def _short(short: Mapping[str, str]) -> list[str]:
+    lines = [f"- {label}: {why}" for label, why in sorted(short.items())]
+    return ["Labels with fewer rows than wanted:", "\n".join(lines)] if lines else []
+
+
+def _diversity(figures: Mapping[str, Any]) -> str:
+    groups = [("all rows", figures["overall"]), ("without neutral", figures["without_neutral"])]
+    return _table(
+        ["group", "texts", "distinct-1", "distinct-2", "self-BLEU", "commonest opening", "its share"],
+        [
+            [name, g["texts"], *map(_figure, (g["distinct_1"], g["distinct_2"], g["self_bleu"])),
+             g["commonest_opening"], _figure(g["commonest_opening_share"])]
+            for name, g in groups
+            if g
+        ],
+    )  # fmt: skip
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _without_machine(recipe: dict[str, object]) -> dict[str, object]:

@@ -162,8 +162,10 @@ def _print_release(release: "Release") -> None:  # type: ignore[name-defined]  #
         reasons.add_row(row.stage, row.gate, row.reason, str(row.rows))
     console.print(reasons)
     if release.short:
-        short = ", ".join(f"{label} {count}" for label, count in sorted(release.short.items()))
-        console.print(f"Fewer than asked for, since too few sections give cause: {short}.")
+        short = Table("label", "why", title="Labels with fewer rows than wanted")
+        for label, why in sorted(release.short.items()):
+            short.add_row(label, why)
+        console.print(short)
     if release.usage:
         usage = release.usage
         console.print(

@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The duplicate stage: over all written rows at once, after the last of them."""
+"""The duplicate stage: after each round, its rows against each other and against all that earlier rounds kept."""
+
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flows.run_folder import DoneRecord
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
 from validators.duplicates import find_duplicates
 from validators.records import RejectedRow
-from validators.schemas import REJECTED, to_table
+from validators.schemas import REJECTED, UTTERANCES, to_table
 
 STAGE = "duplicates"
 KEPT = pa.schema([pa.field("utterance_id", pa.string(), nullable=False)])
 
 
-def drop_duplicates(run: Run, n_shards: int) -> DoneRecord:
-    """Keep the ids of rows that repeat no other; each dropped row names the one it repeats and how close it is."""
-    columns = ["utterance_id", "text", "intended", "seed"]
-    written = pa.concat_tables(
-        run.folder.read_shard(UTTERANCES_STAGE, index)[0].select(columns) for index in range(n_shards)
-    )
+def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
+    """Keep the ids of a round's rows that repeat no other; each dropped row names the one it repeats and how closely.
+
+    `shards` are those of the round; earlier rounds have the lower numbers, and their rows always stay.
+    """
+    earlier = _kept_before(run, number, range(min(shards)))
+    written = _read(run, shards)
+    new_ids = {str(utterance_id) for utterance_id in written.column("utterance_id").to_pylist()}
+    written = pa.concat_tables([earlier, written])
     ids = [str(utterance_id) for utterance_id in written.column("utterance_id").to_pylist()]
     found = find_duplicates(
         ids,
@@ -43,12 +49,25 @@ def drop_duplicates(run: Run, n_shards: int) -> DoneRecord:
         for duplicate in found
     ]
     dropped = {row.planned_id for row in rejected}
-    kept = [utterance_id for utterance_id in ids if utterance_id not in dropped]
+    kept = [utterance_id for utterance_id in ids if utterance_id in new_ids - dropped]
     run.progress.advance(STAGE, kept=len(kept), rejected=len(rejected))
     return run.folder.write_shard(
         STAGE,
-        0,
-        planned=len(ids),
+        number,
+        planned=len(new_ids),
         kept=pa.table({"utterance_id": pa.array(kept, pa.string())}, schema=KEPT),
         rejected=to_table(rejected, REJECTED),
     )
+
+
+def _read(run: Run, shards: Iterable[int]) -> pa.Table:
+    columns = ["utterance_id", "text", "intended", "seed"]
+    tables = [run.folder.read_shard(UTTERANCES_STAGE, index)[0].select(columns) for index in shards]
+    return pa.concat_tables([UTTERANCES.empty_table().select(columns), *tables])
+
+
+def _kept_before(run: Run, number: int, shards: Iterable[int]) -> pa.Table:
+    """The rows that earlier rounds kept."""
+    unique = [run.folder.read_shard(STAGE, earlier)[0].column("utterance_id") for earlier in range(number)]
+    ids = pa.chunked_array([chunk for column in unique for chunk in column.chunks], pa.string())
+    return _read(run, shards).filter(pc.field("utterance_id").isin(ids.combine_chunks()))

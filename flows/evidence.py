@@ -8,7 +8,7 @@ from flows.run_folder import DoneRecord
 from flows.runs import Inputs, Run
 from generators.characters import list_characters
 from generators.evidence import SectionEvidence, find_evidence
-from generators.plans import row_seed
+from generators.shares import row_seed
 from validators.errors import InputError
 from validators.records import Evidence, RejectedRow, Story
 from validators.schemas import EVIDENCE, REJECTED, to_records, to_table

@@ -19,10 +19,21 @@ EXCLUDED = {
     "writer.timeout_s": "when to ask again, not what",
     "encoder.threads": "how fast a sentence is encoded",
     "gates.max_reason_share": "when to stop a run; what is kept or rejected stays the same",
-    "floors.kept_rows": "judges the finished release",
-    "floors.labels": "judges the finished release",
+    "reader.path": "a folder may move; its content is in versions.reader",
 }
 """Keys that may change when a run is resumed, each with the reason why no row changes by it."""
+
+QUOTAS = {
+    "utterances.rows": "how many rows are wanted",
+    "utterances.contextual_rows": "how many of them with context",
+    "utterances.labels": "of which labels",
+    "utterances.neutral_share": "of which labels",
+    "utterances.tries": "when to give a label up",
+    "budget": "when to stop",
+    "floors": "judges the finished release",
+}
+"""Keys (and all below them) that decide how many rows there are, but not what any of them is. With others the same
+folder goes on from the rows it has, and its release is made anew."""
 
 _SHOWN = 60  # characters of a value in a difference; a hash or a list says no more when longer
 
@@ -32,11 +43,21 @@ def identity(
 ) -> dict[str, str]:
     """List all that decides the rows of a run, as dotted keys with values in canonical JSON."""
     keys = dict(_flat(recipe.canonical()))
-    kept = {key: value for key, value in keys.items() if key not in EXCLUDED}
+    kept = {key: value for key, value in keys.items() if key not in EXCLUDED and not is_quota(key)}
     hashes = {"taxonomy": taxonomy_sha256, "stories": stories_sha256, "prompts": prompts_sha256}
     kept |= {f"{what}_sha256": _json(digest) for what, digest in hashes.items()}
     kept |= {f"versions.{what}": _json(version) for what, version in versions.items()}
     return dict(sorted(kept.items()))
+
+
+def is_quota(key: str) -> bool:
+    """Whether a dotted key is one of the quotas, or below one."""
+    return any(key == quota or key.startswith(f"{quota}.") for quota in QUOTAS)
+
+
+def quotas_of(recipe: Mapping[str, object]) -> dict[str, str]:
+    """The quotas of a recipe as plain data, as dotted keys with values in canonical JSON."""
+    return {key: value for key, value in _flat(recipe) if is_quota(key)}
 
 
 def fingerprint(identity: Mapping[str, str]) -> str:

@@ -19,14 +19,14 @@ from flows.atomic import FileDigest, digest_file, refuse_symlink, storage_errors
 from flows.failpoints import failpoint
 from flows.parquet import check_pages, split_by_bytes, write_parquet
 from flows.run_folder import RunFolder
-from flows.run_identity import CARD, DATA, MANIFEST, RELEASE_FILE
+from flows.run_identity import CARD, DATA, MANIFEST, QUALITY, RELEASE_FILE
 from flows.sealed import SealError, canonical_json, seal, unseal
 from validators.errors import StorageError
 from validators.schemas import SCHEMA_VERSION
 
 SHARD_BYTES: Final = 500_000_000  # in memory; zstd makes 50 to 200 MB of text of it, which the Hub takes well
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_LISTED: Final = re.compile(rf"README\.md|data/{_NAME.pattern}/{RELEASE_FILE.pattern}")
+_LISTED: Final = re.compile(rf"README\.md|quality\.json|data/{_NAME.pattern}/{RELEASE_FILE.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +77,18 @@ def write_release_tables(
 
 
 def write_manifest(folder: RunFolder, tables: Sequence[ReleaseFile]) -> Manifest:
-    """Vouch for the tables just written and the card beside them; the last write of a run."""
-    if not folder.card.is_file():
-        raise StorageError(f"{CARD} is missing", where=str(folder.root), next_step="write the card before the manifest")
-    with storage_errors(folder.card):
-        card = _listed(folder.root, folder.card, None, digest_file(folder.card))
+    """Vouch for the tables just written and for card and figures beside them; the last write of a run."""
+    texts = []
+    for path in (folder.card, folder.quality):
+        if not path.is_file():
+            what = f"{path.name} is missing"
+            raise StorageError(what, where=str(folder.root), next_step="write it before the manifest")
+        with storage_errors(path):
+            texts.append(_listed(folder.root, path, None, digest_file(path)))
     manifest = Manifest(
         fingerprint=folder.fingerprint,
         schema_version=SCHEMA_VERSION,
-        files=tuple(sorted([card, *tables], key=lambda file: file.path)),
+        files=tuple(sorted([*texts, *tables], key=lambda file: file.path)),
     )
     failpoint("before_manifest")
     write_bytes(folder.manifest, seal(manifest.model_dump(mode="json")))
@@ -107,7 +110,7 @@ def read_manifest(root: Path) -> Manifest:
         ) from error
     for file in manifest.files:
         # a release may come from elsewhere: its manifest must not lead us out of its folder
-        if _LISTED.fullmatch(file.path) is None or (file.rows is None) != (file.path == CARD):
+        if _LISTED.fullmatch(file.path) is None or (file.rows is None) != (file.path in {CARD, QUALITY}):
             raise StorageError(
                 f"{MANIFEST} lists {file.path!r}, which is no file of a release",
                 where=str(path),

@@ -5,6 +5,7 @@ import os
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Self
@@ -12,6 +13,8 @@ from typing import Self
 from platformdirs import user_cache_path
 from pydantic import SecretStr
 
+from flows.reader_role import Reader as ReaderRole
+from flows.readers import ReaderNeeds, open_reader
 from flows.recipe import Recipe
 from flows.roles import Weights
 from flows.weights import ResolvedWeights, WeightsSpec, resolve_weights
@@ -19,7 +22,8 @@ from generators.backends.registry import CHAT, open_chat, open_encoder
 from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings
 from generators.encoder import EncoderSettings
 from validators.errors import InputError
-from validators.roles import Encoder
+from validators.roles import Encoder, Reader
+from validators.taxonomy import Taxonomy
 
 NO_LICENCE = "unknown"
 
@@ -79,6 +83,7 @@ class Models:
     writer_licence: str
     encoder_backend: str
     encoder_settings: EncoderSettings
+    reader: ReaderRole
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -108,11 +113,20 @@ class Models:
                 weights=encoder_weights.path if encoder_weights else None,
                 options=encoder.options,
             ),
+            reader=recipe.reader,
         )
 
     def open_encoder(self) -> Encoder:
-        """Open the encoder."""
+        """Open the encoder, once: reader, duplicates and figures share it."""
+        return self._encoder
+
+    @cached_property
+    def _encoder(self) -> Encoder:
         return open_encoder(self.encoder_backend, self.encoder_settings)
+
+    def open_reader(self, taxonomy: Taxonomy, chat: Chat) -> Reader:
+        """Open the blind reader; `chat` is the writer's, with the store in front of it."""
+        return open_reader(self.reader, ReaderNeeds(taxonomy, chat, self.open_encoder))
 
     @property
     def versions(self) -> dict[str, str]:

@@ -8,7 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
+from flows.aims import Budget, Floors, Loop
 from flows.patterns import SECRET, HubName, Language, Name, Revision
+from flows.reader_role import Reader, default_reader
 from flows.roles import Encoder, Writer
 from flows.strict_yaml import Document, load_strict, read_document, validate
 from validators.errors import InputError
@@ -79,7 +81,7 @@ class Stories(Record):
 
 
 class Utterances(Record):
-    """How many utterances, of which emotions."""
+    """How many accepted utterances, of which emotions."""
 
     rows: Annotated[int, Field(ge=1, le=100_000_000)]
     contextual_rows: Annotated[int, Field(ge=0)] | None = None
@@ -89,6 +91,10 @@ class Utterances(Record):
     )
     intensities: Annotated[tuple[Intensity, ...], Field(min_length=1, max_length=2)] = (1, 2)
     neutral_share: Annotated[float, Field(ge=0, lt=1)] | None = None
+    tries: Annotated[int, Field(ge=1, le=100)] = (
+        4  # rows written for each that is wanted; a label that needs more is out
+    )
+    # of the writer's reach
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -140,13 +146,6 @@ class Splits(Record):
         return self
 
 
-class Floors(Record):
-    """What a release must reach, or it fails."""
-
-    kept_rows: Annotated[int, Field(ge=1)] = 1  # an empty dataset is never a success
-    labels: Annotated[int, Field(ge=1)] = 1
-
-
 class Recipe(Record):
     """All that decides which rows are made, and a little that decides how fast."""
 
@@ -156,7 +155,10 @@ class Recipe(Record):
     stories: Stories
     writer: Writer
     encoder: Encoder
+    reader: Reader = Field(default_factory=default_reader)
     utterances: Utterances
+    loop: Loop = Loop()
+    budget: Budget = Budget()
     gates: Gates = Gates()
     duplicates: Duplicates = Duplicates()
     splits: Splits = Splits()
@@ -167,7 +169,7 @@ class Recipe(Record):
 
     @model_validator(mode="after")
     def _fits_in_shards(self) -> Self:
-        if self.utterances.rows > MAX_SHARDS * self.shard_rows:
+        if self.utterances.rows * self.utterances.tries > MAX_SHARDS * self.shard_rows:
             message = f"is more than {MAX_SHARDS} shards of {self.shard_rows} rows hold: raise shard_rows, or lower it"
             raise ProblemsError([(("utterances", "rows"), message)])
         return self

@@ -5,22 +5,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.atomic import write_bytes
+from flows.atomic import storage_errors, write_bytes
 from flows.card import render_card
 from flows.duplicates import STAGE as DUPLICATES_STAGE
 from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
+from flows.quality import bounded_figures, measure_quality
+from flows.quotas import Filled
 from flows.run_folder import AccountingError
-from flows.runs import Run
+from flows.runs import REASON_ROWS, Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
-from generators.plans import Plan
 from validators.errors import GateError
 from validators.schemas import REJECTED, UTTERANCES
-from validators.suites import ReleaseBounds, ReleaseJudgement, judge_tables
+from validators.suite_checks import ReleaseBounds
+from validators.suites import ReleaseJudgement, judge_tables
 from validators.tables import reasons_table, yield_table
 
 SPLITS = ("train", "validation", "test")
@@ -37,23 +40,30 @@ class Release:
     planned: int
     kept: int
     rejected: int
-    short: Mapping[str, int]
+    short: Mapping[str, str]
+    """Label -> why it has fewer rows than its quota."""
+    rounds: int
+    targets: Mapping[str, int]
     yields: pd.DataFrame
     reasons: pd.DataFrame
     usage: Mapping[str, float]
     """Calls, stored replies used, tokens, seconds: of this process alone, empty if it had nothing to do."""
 
 
-def close_run(run: Run, plan: Plan, n_shards: int) -> Release:
+def close_run(run: Run, filled: Filled) -> Release:
     """Judge the final tables and write the release; the manifest comes last, so that its presence means success.
 
     A release that lies there whole is left as it is.
     """
-    kept, rejected = final_tables(run, n_shards)
-    release = _describe(run, plan, kept, rejected)
-    if is_finished(run):
+    kept, rejected = final_tables(run, filled)
+    finished = is_finished(run)
+    short = _read_short(run) if finished else filled.short
+    release = _describe(run, filled, short, kept, rejected)
+    if finished:
         return release
-    judgement = judge_release(run, plan, kept, rejected)
+    figures = measure_quality(run, filled, kept, rejected)
+    judgement = judge_release(run, filled, kept, rejected, figures)
+    _write_json(run.folder.quality, figures)
     _write_json(run.folder.work / JUDGEMENT, asdict(judgement))
     _write_json(run.folder.work / SUMMARY, summary(release))
     if not judgement.success:
@@ -64,7 +74,7 @@ def close_run(run: Run, plan: Plan, n_shards: int) -> Release:
         )
     tables = {split: table for split in SPLITS if (table := kept.filter(pc.field("split") == split)).num_rows}
     files = write_release_tables(run.folder, {CONFIG: tables})
-    card = render_card(run, tables, release=release, checks=judgement.summary)
+    card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
     write_manifest(run.folder, files)
     return release
@@ -79,52 +89,60 @@ def is_finished(run: Run) -> bool:
     )
 
 
-def _describe(run: Run, plan: Plan, kept: pa.Table, rejected: pa.Table) -> Release:
-    if len(plan.rows) != kept.num_rows + rejected.num_rows:
+def _describe(run: Run, filled: Filled, short: Mapping[str, str], kept: pa.Table, rejected: pa.Table) -> Release:
+    if len(filled.rows) != kept.num_rows + rejected.num_rows:
         raise AccountingError(
-            f"{len(plan.rows)} rows were planned, but {kept.num_rows} kept and {rejected.num_rows} rejected",
+            f"{len(filled.rows)} rows were planned, but {kept.num_rows} kept and {rejected.num_rows} rejected",
             where=str(run.folder.root),
             next_step="this is a bug; the shards of the stages are whole, the release was not written",
         )
-    planned = pd.DataFrame({"intended_label": [row.intended.label for row in plan.rows]}, dtype=object)
+    planned = pd.DataFrame({"intended_label": [row.intended.label for row in filled.rows]}, dtype=object)
     return Release(
         folder=run.folder.root,
-        planned=len(plan.rows),
+        planned=len(filled.rows),
         kept=kept.num_rows,
         rejected=rejected.num_rows,
-        short=dict(plan.short),
+        short=dict(short),
+        rounds=len(filled.rounds),
+        targets=dict(filled.targets),
         yields=yield_table(planned, kept.to_pandas(), rejected.to_pandas()),
         reasons=reasons_table(rejected.to_pandas()),
         usage=_usage(run),
     )
 
 
-def final_tables(run: Run, n_shards: int) -> tuple[pa.Table, pa.Table]:
+def final_tables(run: Run, filled: Filled) -> tuple[pa.Table, pa.Table]:
     """Put together the rows that survived all stages, and all that did not, each in the order of their ids."""
-    shards = [run.folder.read_shard(UTTERANCES_STAGE, index) for index in range(n_shards)]
-    unique, repeated = run.folder.read_shard(DUPLICATES_STAGE, 0)
-    written = pa.concat_tables([kept for kept, _ in shards])
-    kept = written.filter(pc.field("utterance_id").isin(unique.column("utterance_id").combine_chunks()))
-    rejected = pa.concat_tables([table for _, table in shards] + [repeated])
+    shards = [run.folder.read_shard(UTTERANCES_STAGE, index) for index in filled.shards]
+    judged = [run.folder.read_shard(DUPLICATES_STAGE, one.number) for one in filled.rounds]
+    written = pa.concat_tables([UTTERANCES.empty_table(), *(kept for kept, _ in shards)])
+    unique = pa.chunked_array([chunk for ids, _ in judged for chunk in ids.column("utterance_id").chunks], pa.string())
+    kept = written.filter(pc.field("utterance_id").isin(unique.combine_chunks()))
+    rejected = pa.concat_tables(
+        [REJECTED.empty_table(), *(table for _, table in shards), *(repeated for _, repeated in judged)]
+    )
     return (
         kept.sort_by("utterance_id").cast(UTTERANCES),
         rejected.sort_by("planned_id").cast(REJECTED),
     )
 
 
-def judge_release(run: Run, plan: Plan, kept: pa.Table, rejected: pa.Table) -> ReleaseJudgement:
+def judge_release(
+    run: Run, filled: Filled, kept: pa.Table, rejected: pa.Table, figures: Mapping[str, Any]
+) -> ReleaseJudgement:
     """Run the Great Expectations suite over the final tables."""
     neutral = run.taxonomy.neutral
     bounds = ReleaseBounds(
         labels=run.taxonomy.names,
         columns=tuple(UTTERANCES.names),
         required=tuple(field.name for field in UTTERANCES if not field.nullable),
-        planned_rows=len(plan.rows),
+        planned_rows=len(filled.rows),
         min_kept_rows=run.recipe.floors.kept_rows,
         min_labels=run.recipe.floors.labels,
         splits=SPLITS,
         without_intensity=(neutral,) if neutral else (),
-        max_reason_share=run.recipe.gates.max_reason_share if len(plan.rows) >= 40 else 1.0,
+        measured=bounded_figures(run.recipe.floors, figures),
+        max_reason_share=run.recipe.gates.max_reason_share if len(filled.rows) >= REASON_ROWS else 1.0,
     )
     return judge_tables(kept.to_pandas(), rejected.to_pandas(), bounds)
 
@@ -135,7 +153,9 @@ def summary(release: Release) -> dict[str, object]:
         "planned": release.planned,
         "kept": release.kept,
         "rejected": release.rejected,
-        "short_of_evidence": dict(release.short),
+        "rounds": release.rounds,
+        "targets": dict(release.targets),
+        "short": dict(release.short),
         "labels": json.loads(release.yields.to_json(orient="records")),
         "reasons": json.loads(release.reasons.to_json(orient="records")),
         "usage": dict(release.usage),
@@ -157,6 +177,12 @@ def _usage(run: Run) -> dict[str, float]:
         "share_outside_model": round(max(0.0, 1 - usage.busy_s / text_s), 4) if text_s and usage.calls else 0.0,
         **{f"{stage}_s": round(seconds, 1) for stage, seconds in run.stage_s.items()},
     }
+
+
+def _read_short(run: Run) -> dict[str, str]:
+    """Why labels fell short, as it was found when the release was made."""
+    with storage_errors(run.folder.work / SUMMARY):
+        return dict(json.loads((run.folder.work / SUMMARY).read_bytes())["short"])
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -2,6 +2,7 @@
 """Where the replies of a run lie: one SQLite file that survives kills, full disks and damage."""
 
 import hashlib
+import json
 import logging
 import sqlite3
 import threading
@@ -9,18 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar, cast
+from typing import Final, NamedTuple, Self, TypeVar, cast
 
 from flows.atomic import describe_free_space, refuse_symlink, storage_errors
 from flows.failpoints import failpoint
-from generators.chat import ChatReply, FinishReason
+from generators.chat import ChatReply, FinishReason, TokenLogprobs
 from validators.errors import StorageError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2  # 2: first_token
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -29,9 +30,18 @@ CREATE TABLE IF NOT EXISTS replies (
     finish_reason TEXT NOT NULL,
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
+    first_token TEXT NOT NULL,
     checksum TEXT NOT NULL
 )
 """
+_COLUMNS: Final = "text, finish_reason, prompt_tokens, completion_tokens, first_token"
+
+
+class Spent(NamedTuple):
+    """Calls that were paid for, and their tokens, read and written."""
+
+    calls: int
+    tokens: int
 
 
 class ReplyStore:
@@ -57,17 +67,31 @@ class ReplyStore:
     def __len__(self) -> int:
         return self._run(lambda db: int(db.execute("SELECT count(*) FROM replies").fetchone()[0]))
 
+    def spent(self) -> Spent:
+        """Sum up what all replies cost; what was read by a reader of its own costs none of it."""
+        query = (
+            "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0) FROM replies WHERE prompt_tokens > 0"
+        )
+        return Spent(*self._run(lambda db: db.execute(query).fetchone()))
+
     def get(self, key: str) -> ChatReply | None:
         """Give the reply stored under a key, if there is a whole one."""
-        query = "SELECT text, finish_reason, prompt_tokens, completion_tokens, checksum FROM replies WHERE key = ?"
+        query = f"SELECT {_COLUMNS}, checksum FROM replies WHERE key = ?"  # noqa: S608 - a constant, no value
         row = self._run(lambda db: db.execute(query, (key,)).fetchone())
         if row is None:
             return None
-        if _checksum(key, row[:4]) != row[4]:
+        *values, checksum = row
+        if _checksum(key, tuple(values)) != checksum:
             log.warning("a reply in %s is damaged and will be asked again", self._path)
             return None
-        text, finish_reason, prompt_tokens, completion_tokens = row[:4]
-        return ChatReply(_decode(text), cast(FinishReason, finish_reason), prompt_tokens, completion_tokens)
+        text, finish_reason, prompt_tokens, completion_tokens, first_token = values
+        return ChatReply(
+            text=_decode(text),
+            finish_reason=cast(FinishReason, finish_reason),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            first_token=_read_tokens(first_token),
+        )
 
     def put(self, key: str, reply: ChatReply) -> None:
         """Store a reply; when this returns, killing the process does not lose it. After `close` it is dropped."""
@@ -75,9 +99,15 @@ class ReplyStore:
             return
         with storage_errors(self._path):
             failpoint("after_reply_before_store")
-        row = (_encode(reply.text), reply.finish_reason, reply.prompt_tokens, reply.completion_tokens)
+        row = (
+            _encode(reply.text),
+            reply.finish_reason,
+            reply.prompt_tokens,
+            reply.completion_tokens,
+            json.dumps(reply.first_token),  # in ASCII, which also holds half a character; floats come back exactly
+        )
         values = (key, *row, _checksum(key, row))
-        self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?)", values))
+        self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", values))
         with storage_errors(self._path):
             failpoint("after_store")
 
@@ -168,9 +198,13 @@ def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return code & 0xFF in _DAMAGE  # the low byte is the primary code
 
 
-def _checksum(key: str, row: tuple[bytes, str, int, int]) -> str:
+def _checksum(key: str, row: tuple[object, ...]) -> str:
     # SQLite has no checksum of its own: a flipped bit would come back as a reply
     return hashlib.sha256(repr((key, *row)).encode()).hexdigest()[:16]
+
+
+def _read_tokens(stored: str) -> TokenLogprobs:
+    return tuple((token, logprob) for token, logprob in json.loads(stored))
 
 
 def _encode(text: str) -> bytes:

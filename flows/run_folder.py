@@ -28,18 +28,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.atomic import FileDigest, create_file, digest_file, refuse_symlink, storage_errors, write_bytes
 from flows.failpoints import failpoint
-from flows.identity import fingerprint
+from flows.identity import fingerprint, quotas_of
 from flows.parquet import read_parquet, write_parquet
 from flows.run_identity import (
     CARD,
     DATA,
     LOCK,
     MANIFEST,
+    QUALITY,
     REPLIES,
     RUN_JSON,
     WORK,
     compare_identity,
     read_identity,
+    read_quotas,
     refuse_foreign,
     remove_made,
     remove_temps,
@@ -121,6 +123,11 @@ class RunFolder:
     def card(self) -> Path:
         """The dataset card."""
         return self.root / CARD
+
+    @property
+    def quality(self) -> Path:
+        """The figures of the release."""
+        return self.root / QUALITY
 
     @property
     def manifest(self) -> Path:
@@ -261,6 +268,11 @@ def open_run(
             write_bytes(root / RUN_JSON, run_json(identity, recipe))  # last: what is left always has its own name on it
         else:
             compare_identity(root, found, identity)
+            if read_quotas(root) != quotas_of(recipe):
+                log.info("other quotas than before: the rows stay, the release is made anew")
+                with storage_errors(root):
+                    (root / MANIFEST).unlink(missing_ok=True)
+                write_bytes(root / RUN_JSON, run_json(identity, recipe))
         with storage_errors(root / WORK):
             (root / WORK).mkdir(exist_ok=True)
     except BaseException:

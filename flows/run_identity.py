@@ -14,7 +14,7 @@ from typing import Final
 import pyarrow as pa
 
 from flows.atomic import is_temp, refuse_symlink, storage_errors
-from flows.identity import difference, fingerprint
+from flows.identity import difference, fingerprint, quotas_of
 from validators.errors import InputError, RecipeMismatchError, StorageError
 from validators.schemas import SCHEMA_VERSION
 
@@ -28,6 +28,7 @@ REPLIES: Final = "replies.sqlite"
 CARD: Final = "README.md"
 MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.html"
+QUALITY: Final = "quality.json"
 
 RELEASE_FILE: Final = re.compile(r"[a-z][a-z0-9_]{0,40}-\d{5}-of-\d{5}\.parquet")
 _SHARD_FILE: Final = re.compile(r"(part|rejected)-\d{5}\.parquet|part-\d{5}\.done\.json")
@@ -101,6 +102,13 @@ def read_identity(root: Path) -> dict[str, str] | None:
     return {str(key): str(value) for key, value in identity.items()}
 
 
+def read_quotas(root: Path) -> dict[str, str]:
+    """Read the quotas that a run was last asked for; `read_identity` has found its file whole."""
+    with storage_errors(root / RUN_JSON):
+        recipe = json.loads((root / RUN_JSON).read_bytes()).get("recipe")
+    return quotas_of(recipe) if isinstance(recipe, dict) else {}
+
+
 def compare_identity(root: Path, old: Mapping[str, str], new: Mapping[str, str]) -> None:
     """Refuse to continue a run by another recipe, naming each key that differs."""
     changes = difference(old, new)
@@ -126,7 +134,7 @@ def remove_temps(root: Path) -> None:
 def remove_made(root: Path) -> None:
     """Remove what a run makes, by name, and nothing else; the replies, the lock and run.json stay."""
     with storage_errors(root):
-        for name in (MANIFEST, CARD, REPORT):  # the manifest first: it vouches for the rest
+        for name in (MANIFEST, CARD, REPORT, QUALITY):  # the manifest first: it vouches for the rest
             (root / name).unlink(missing_ok=True)
         for folder, made in ((root / DATA, RELEASE_FILE), (root / WORK, _SHARD_FILE)):
             for part in [path for path in _inside(folder) if path.is_dir() and not path.is_symlink()]:

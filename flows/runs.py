@@ -14,13 +14,16 @@ from typing import TypeVar
 from flows.identity import identity
 from flows.models import Models
 from flows.progress import Progress
+from flows.readings import ReaderUsage, StoredReader
 from flows.recipe import Recipe, check_labels, load_taxonomy
-from flows.replies import ReplyStore, StoredChat
+from flows.replies import StoredChat
+from flows.reply_store import ReplyStore, Spent
 from flows.run_folder import DoneRecord, RunFolder, open_run
 from flows.stories import read_stories, stories_sha256
 from generators.conversations import Conversation, side_by_side
-from generators.plans import assign_splits
+from generators.draws import NOT_REALISED
 from generators.prompts import prompts_sha256
+from generators.shares import assign_splits
 from validators.errors import DeferredError, GateError
 from validators.records import Split, Story
 from validators.schemas import SCHEMA_VERSION
@@ -74,6 +77,7 @@ class Run:
 
     inputs: Inputs
     folder: RunFolder
+    store: ReplyStore
     writer: StoredChat
     progress: Progress
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -81,13 +85,40 @@ class Run:
 
     def __post_init__(self) -> None:
         self.recipe = self.inputs.recipe
+        self.began_s = time.monotonic()
         self._lock = threading.Lock()
+        self._reader: StoredReader | None = None
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.taxonomy = self.inputs.taxonomy
         self.stories = {story.story_id: story for story in self.inputs.stories}
 
     def __repr__(self) -> str:
         return f"Run({self.folder.root.name})"
+
+    @property
+    def spent(self) -> Spent:
+        """Calls and tokens that all commands of this run have paid for."""
+        return self.store.spent()
+
+    @property
+    def reader(self) -> StoredReader | None:
+        """The blind reader, opened when first asked for; None where the recipe wants none."""
+        with self._lock:
+            if self._reader is None and self.recipe.reader.backend != "none":
+                reader = self.inputs.models.open_reader(self.taxonomy, self.writer)
+                self._reader = StoredReader(reader, self.store)
+            return self._reader
+
+    @property
+    def reader_usage(self) -> ReaderUsage | None:
+        """What was read; None where nothing was."""
+        return self._reader.usage if self._reader else None
+
+    def close(self) -> None:
+        """Close the reader and the writer, whichever were opened; the store is its opener's."""
+        if self._reader is not None:
+            self._reader.close()
+        self.writer.close()
 
     def splits_of(self, story_ids: Iterable[str]) -> dict[str, Split]:
         """Give each of the stories that feed rows to one split."""
@@ -105,9 +136,11 @@ class Run:
             self.stage_s[stage] = self.stage_s.get(stage, 0.0) + time.monotonic() - began_s
 
     def side_by_side(self, stage: str, conversations: Iterable[Conversation[Row]]) -> Iterator[tuple[int, Row]]:
-        """Advance conversations on the writer; a `DeferredError` at the end if a row got no answer."""
+        """Advance conversations on writer and reader; a `DeferredError` at the end if a row got no answer."""
         unanswered: list[DeferredError] = []
-        for position, row in side_by_side(self._until_stopped(conversations), self.writer.submit, self.writer.slots):
+        read = self.reader.submit if self.reader else None
+        begun = self._until_stopped(conversations)
+        for position, row in side_by_side(begun, self.writer.submit, self.writer.slots, read):
             if self.stopping.is_set():
                 raise StoppedError(stage)
             if isinstance(row, DeferredError):
@@ -131,8 +164,10 @@ class Run:
 
     def stop_if_systematic(self, record: DoneRecord) -> None:
         """Stop the run when one reason takes too large a share of a stage so far: the prompt or the model is broken."""
+        # what the reader misses is its own figure with its own floor, and says as much of it as of the writer
+        reasons = {reason: count for reason, count in record.reasons.items() if reason != NOT_REALISED}
         with self._lock:
-            self._seen[record.stage].update({"planned": record.planned, **record.reasons})
+            self._seen[record.stage].update({"planned": record.planned, **reasons})
             seen = self._seen[record.stage]
             planned = seen["planned"]
             reason, count = max(
@@ -162,9 +197,9 @@ def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool
     folder = open_run(root, identity=inputs.identity, recipe=inputs.recipe.canonical(), rebuild=rebuild)
     with folder:
         store = ReplyStore(folder.replies)
-        writer = StoredChat(inputs.models.writer, store)
+        run = Run(inputs, folder, store, StoredChat(inputs.models.writer, store), progress)
         try:
-            yield Run(inputs, folder, writer, progress)
+            yield run
         finally:
-            writer.close()
+            run.close()
             store.close()

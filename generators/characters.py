@@ -2,7 +2,7 @@
 """Who acts in a story: one call per story, each name verified to occur in the text."""
 
 from generators.chat import ChatReply
-from generators.conversations import Conversation
+from generators.conversations import Conversation, ask
 from generators.parsing import Reply, array, clean_line, parse_reply, string, structure
 from generators.prompts import fence, load_prompt
 from validators.gates import TITLES, split_words
@@ -24,12 +24,14 @@ def list_characters(
     story: Story, *, seed: int, temperature: float
 ) -> Conversation[tuple[list[str], Verdict, ChatReply]]:
     """Ask once who acts in the story; returns the verified names, a verdict on the reply and the reply."""
-    reply = yield load_prompt("characters").request(
-        {"story": fence(excerpt(story))},
-        schema=structure(characters=array(string(40), fewest=1, most=MAX_CHARACTERS)),
-        max_tokens=160,
-        temperature=temperature,
-        seed=seed,
+    reply = yield from ask(
+        load_prompt("characters").request(
+            {"story": fence(excerpt(story))},
+            schema=structure(characters=array(string(40), fewest=1, most=MAX_CHARACTERS)),
+            max_tokens=160,
+            temperature=temperature,
+            seed=seed,
+        )
     )
     answer = parse_reply(reply, CharactersReply)
     if isinstance(answer, Verdict):

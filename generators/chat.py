@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Chat role: what every writer, whatever its engine, takes and gives."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import PurePath
 from typing import Literal, Protocol
 
@@ -11,6 +12,11 @@ from pydantic import SecretStr
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "content_filter"]
+TokenLogprobs = tuple[tuple[str, float], ...]
+"""Tokens, as text, with their natural-log probabilities, the most probable first."""
+
+MAX_TOP_LOGPROBS = 20
+"""What every backend gives: the OpenAI API and vLLM's server stop at 20 unless they are configured otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +41,30 @@ class ChatRequest:
     temperature: float
     seed: int
     min_p: float = 0.05  # drops the improbable tail, so that temperature 0.8 stays on topic (as llama.cpp's default)
+    top_logprobs: int = 0
+    """How many alternatives to tell of at the first token of the reply; up to `MAX_TOP_LOGPROBS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """A finished reply. `finish_reason` other than "stop" means that the text is not whole."""
+    """A finished reply. `finish_reason` other than "stop" means that the text is not whole.
+
+    `first_token` holds the alternatives at the first token, at most `top_logprobs` of them, and nothing unless asked.
+    They are the model's own: temperature, `min_p` and seed do not change them. Whether a schema does is the engine's
+    affair (vLLM masks before, llama.cpp after), so who reads probabilities asks without one.
+    """
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    first_token: TokenLogprobs = ()
+
+
+def rank_tokens(alternatives: Iterable[tuple[str, float]], most: int) -> TokenLogprobs:
+    """Sort alternatives by probability, cut after `most`, and leave out what a grammar made impossible (-inf)."""
+    possible = [(token, logprob) for token, logprob in alternatives if isfinite(logprob)]
+    return tuple(sorted(possible, key=lambda pair: -pair[1])[:most])  # stable: equal ones keep the engine's order
 
 
 class Chat(Protocol):

@@ -1,23 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw candidates from the writer until one passes its gates."""
+"""Draw candidates from the writer until one passes its gates and a blind reader finds in it what was intended.
+
+This is the loop of every stage: write -> rule gates -> read -> realised? -> repair -> read. What is read and when it
+counts as realised is up to the stage, through a `Check`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic
 
 from generators.chat import ChatReply
-from generators.conversations import Conversation
+from generators.conversations import Conversation, ask
 from generators.parsing import Answer, parse_reply, storable
-from generators.plans import SEED_SPACE
 from generators.prompts import Prompt
+from generators.shares import SEED_SPACE
 from validators.gates import Gate, judge
+from validators.readings import Reading
 from validators.records import PlannedUtterance, RejectedRow
 from validators.verdicts import Verdict
+
+NOT_REALISED = "not_realised"
+READER = "reader"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of reading a candidate.
+
+    `margin` orders candidates that were not realised, `repair` is what the writer is told before it writes again, and
+    `readings` are kept with the row.
+    """
+
+    realised: bool
+    margin: float
+    repair: str
+    heard: str
+    readings: tuple[Reading, ...]
+
+
+Check = Callable[[str], Conversation[Finding]]
+"""Reads a candidate that passed the rule gates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[Answer]):
-    """What is asked at one stage of a row."""
+    """What is asked at one stage of a row. A template with `$notes` gets there what the reading of a try brought up."""
 
     stage: str
     prompt: Prompt
@@ -25,15 +52,31 @@ class Question(Generic[Answer]):
     schema: Mapping[str, object]
     shape: type[Answer]
     max_tokens: int
+    notes: str = ""
+    """What the writer is told from the start, such as openings not to use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn(Generic[Answer]):
-    """A candidate that passed: its text, the whole answer, and at which attempt it came."""
+    """A candidate that passed the gates: its text, the whole answer, at which attempt it came, and how it was read.
+
+    `realised_at_first` is about the first candidate that passed the gates, whichever this one is; both are None
+    without a reader.
+    """
 
     text: str
     answer: Answer
     attempt: int
+    finding: Finding | None = None
+    realised_at_first: bool | None = None
+
+
+@dataclass(slots=True)
+class _Tries(Generic[Answer]):
+    """What became of the attempts so far."""
+
+    failed: list[tuple[str, Verdict, ChatReply]] = field(default_factory=list)
+    misses: list[Drawn[Answer]] = field(default_factory=list)
 
 
 def draw(
@@ -44,34 +87,69 @@ def draw(
     gates: Sequence[Gate],
     attempts: int,
     temperature: float,
+    check: Check | None = None,
 ) -> Conversation[Drawn[Answer] | RejectedRow]:
-    """Draw candidates until one passes all gates; if none does, the row is rejected for what the last one failed by.
+    """Draw candidates until one passes all gates and is realised.
+
+    If none is realised, the one that came closest is returned with its finding, and the caller decides what becomes of
+    it; if none passes the gates, the row is rejected for what the last one failed by.
 
     One at a time and not as a list: a small model repeats itself in a list, while a new seed gives a new text; the
     engine has the prompt in its cache; and no tokens go into candidates that nobody needs.
     """
-    failed: list[tuple[str, Verdict, ChatReply]] = []
+    tries: _Tries[Answer] = _Tries()
     for attempt in range(attempts):
-        reply = yield question.prompt.request(
-            question.values,
-            schema=question.schema,
-            max_tokens=question.max_tokens,
-            temperature=temperature,
-            seed=(plan.seed + attempt) % SEED_SPACE,
+        last = tries.misses[-1].finding if tries.misses else None
+        notes = question.notes + (last.repair if last else "")
+        reply = yield from ask(
+            question.prompt.request(
+                {**question.values, "notes": notes},
+                schema=question.schema,
+                max_tokens=question.max_tokens,
+                temperature=temperature,
+                seed=(plan.seed + attempt) % SEED_SPACE,
+            )
         )
         answer = parse_reply(reply, question.shape)
         if isinstance(answer, Verdict):
-            failed.append(("parse", answer, reply))
+            tries.failed.append(("parse", answer, reply))
             continue
         text = read(answer)
         verdict = judge(text, gates)
-        if verdict.accepted:
+        if not verdict.accepted:
+            tries.failed.append(("rules", verdict, reply))
+            continue
+        if check is None:
             return Drawn(text, answer, attempt + 1)
-        failed.append(("rules", verdict, reply))
+        finding = yield from check(text)
+        if finding.realised:
+            return Drawn(text, answer, attempt + 1, finding, realised_at_first=not tries.misses)
+        tries.misses.append(Drawn(text, answer, attempt + 1, finding, realised_at_first=False))
+    if tries.misses:
+        return max(tries.misses, key=lambda miss: miss.finding.margin if miss.finding else 0.0)
+    return _rejected(plan, question.stage, tries.failed)
+
+
+def missed(plan: PlannedUtterance, stage: str, drawn: Drawn[Answer]) -> RejectedRow:
+    """Reject a row whose best candidate was not realised."""
+    return RejectedRow(
+        planned_id=plan.utterance_id,
+        stage=stage,
+        gate=READER,
+        reason=NOT_REALISED,
+        detail=f"heard as {drawn.finding.heard}" if drawn.finding else "",
+        label=plan.intended.label,
+        attempt=drawn.attempt,
+        seed=plan.seed,
+        reply=storable(drawn.text),
+    )
+
+
+def _rejected(plan: PlannedUtterance, stage: str, failed: Sequence[tuple[str, Verdict, ChatReply]]) -> RejectedRow:
     gate, last, _ = failed[-1]
     return RejectedRow(
         planned_id=plan.utterance_id,
-        stage=question.stage,
+        stage=stage,
         gate=gate,
         reason=last.reason or "",
         detail="; ".join(f"{verdict.reason}: {verdict.detail}" for _, verdict, _ in failed)[:400],

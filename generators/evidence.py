@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from generators.characters import present
 from generators.chat import ChatReply
-from generators.conversations import Conversation
+from generators.conversations import Conversation, ask
 from generators.parsing import Reply, array, clean_line, parse_reply, storable, string, structure
 from generators.prompts import fence, load_prompt
 from validators.records import Evidence, Story
@@ -59,12 +59,14 @@ def find_evidence(
         return ended(Verdict.reject("no_character_present", "no known character in the section"), None)
     emotions = [name for name in taxonomy.names if name != taxonomy.neutral]
     feeling = structure(character=string(40, choices=who), cause=string(120), emotion=string(40, choices=emotions))
-    reply = yield load_prompt("evidence").request(
-        {"passage": fence(text), "characters": ", ".join(who)},
-        schema=structure(feelings=array(feeling, fewest=2, most=MAX_FEELINGS)),
-        max_tokens=190,
-        temperature=temperature,
-        seed=seed,
+    reply = yield from ask(
+        load_prompt("evidence").request(
+            {"passage": fence(text), "characters": ", ".join(who)},
+            schema=structure(feelings=array(feeling, fewest=2, most=MAX_FEELINGS)),
+            max_tokens=190,
+            temperature=temperature,
+            seed=seed,
+        )
     )
     answer = parse_reply(reply, EvidenceReply)
     if isinstance(answer, Verdict):

@@ -1,42 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which utterances to ask for: pairs with evidence, spread evenly over labels, intensities, sections and stories."""
+"""Which utterances to ask for, round by round: what the quotas lack, from pairs with evidence, rarely used ones first.
 
-import hashlib
+Targets of labels are exact. Within a label the split and the intensity (for neutral the manner) have targets too, but
+where a cell has no evidence its rows go to the label's other cells: a label's count matters more than its balance.
+"""
+
+import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-from validators.records import Evidence, Intended, Intensity, PlannedUtterance, Split
-
-Name = TypeVar("Name", bound=str)
+from generators.quotas import Cell, Quotas, Standing, missing_rows
+from generators.shares import row_seed, stable_hash
+from validators.records import Evidence, Intended, PlannedUtterance, Split
 
 MAX_REPEATS = 3  # times that one pair may be asked at one intensity; beyond, the lines repeat each other
-SEED_SPACE = 2**31
-
-MANNERS = ("informing", "asking", "polite", "flat")
-"""Ways to say something without feeling: one kind of neutral alone would be learnt as the class."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanSettings:
-    """What the recipe asks for."""
-
-    rows: int
-    contextual_rows: int
-    weights: Mapping[str, float]  # label -> share of the rows, relative
-    neutral: str | None
-    intensities: tuple[Intensity, ...]
-    shard_rows: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The planned rows in the order of their shards, and per label how many rows the evidence could not feed."""
-
-    rows: tuple[PlannedUtterance, ...]
-    short: Mapping[str, int]
+ROUND_ROWS = 64  # up to so many missing rows are planned at once; more are planned by halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,78 +23,45 @@ class _Choice:
     """One row that could be asked for."""
 
     pair: Evidence
-    intensity: Intensity | None
-    manner: str | None
-    repeat: int
+    cell: Cell
 
 
-def plan_utterances(evidence: Sequence[Evidence], settings: PlanSettings) -> Plan:
-    """Choose what to ask for; a pure function of its arguments, so that a resumed run plans the same rows.
+def plan_round(
+    evidence: Sequence[Evidence],
+    story_splits: Mapping[str, Split],
+    quotas: Quotas,
+    standing: Standing,
+    *,
+    seed: int,
+    first_shard: int,
+    shard_rows: int,
+) -> tuple[PlannedUtterance, ...]:
+    """Choose the next rows to write: what is missing of each label and no more; nothing when no quota can be fed.
 
-    A label without enough evidence leaves its rest to the others; what nobody can take is not planned.
+    A pure function of its arguments, so that a resumed run plans the same rows. While much is missing, a round asks
+    for half of it: what it teaches (which openings repeat, which labels fail) helps the other half.
     """
     evidence = _each_pair_once(evidence)
-    choices = {label: list(_choices(label, evidence, settings)) for label in settings.weights}
-    wanted = share_out(settings.rows, settings.weights)
-    given = fill(settings.rows, settings.weights, {label: len(found) for label, found in choices.items()})
-    chosen = [choice for label in sorted(given) for choice in choices[label][: given[label]]]
+    missing = missing_rows(quotas, standing)
+    if sum(missing.values()) > ROUND_ROWS:
+        missing = {label: -(-count // 2) for label, count in missing.items()}
+    uses = _Uses(standing.written)
+    chosen: list[_Choice] = []
+    for label in sorted(missing):
+        cells = quotas.cells(label)
+        pool = _Pool(_pairs_of(label, evidence, quotas.neutral), story_splits, uses, seed)
+        lacks = Counter(cells)
+        lacks.subtract(standing.accepted_of(label))
+        chosen += _choose(missing[label], lacks, cells, pool)
     # rows of one section follow each other, so that the engine reads the section once
-    chosen.sort(
-        key=lambda c: (c.pair.story_id, c.pair.section, c.pair.label, c.pair.character, c.repeat, c.intensity or 0)
+    chosen.sort(key=lambda c: (c.pair.story_id, c.pair.section, c.pair.label, c.pair.character, str(c.cell)))
+    wanted = max(0, min(quotas.contextual_rows, quotas.rows) - standing.contextual)
+    left = sum(missing_rows(quotas, standing).values())
+    contextual = min(len(chosen), -(-wanted * len(chosen) // left)) if left else 0
+    return tuple(
+        _row(position, choice, (len(chosen), contextual), standing, seed=seed, first=(first_shard, shard_rows))
+        for position, choice in enumerate(chosen)
     )
-    rows = [_row(position, choice, len(chosen), settings) for position, choice in enumerate(chosen)]
-    short = {label: wanted[label] - given[label] for label in settings.weights if given[label] < wanted[label]}
-    return Plan(tuple(rows), short)
-
-
-def share_out(total: int, weights: Mapping[Name, float]) -> dict[Name, int]:
-    """Split a total by weights into whole numbers that sum to it (largest remainder; ties by name)."""
-    if not weights:
-        return {}
-    whole = sum(weights.values())
-    exact = {name: total * weight / whole for name, weight in weights.items()}
-    shares = {name: int(value) for name, value in exact.items()}
-    rest = sorted(exact, key=lambda name: (shares[name] - exact[name], name))
-    for name in rest[: total - sum(shares.values())]:
-        shares[name] += 1
-    return shares
-
-
-def fill(total: int, weights: Mapping[str, float], capacity: Mapping[str, int]) -> dict[str, int]:
-    """Split a total by weights where each name can take only so many; what one cannot take goes to the others."""
-    given = dict.fromkeys(weights, 0)
-    left = total
-    while left:
-        open_names = {name: weight for name, weight in weights.items() if given[name] < capacity[name]}
-        if not open_names:
-            break
-        for name, share in share_out(left, open_names).items():
-            taken = min(share, capacity[name] - given[name])
-            given[name] += taken
-            left -= taken
-    return given
-
-
-def assign_splits(story_ids: Sequence[str], shares: Mapping[Split, float], *, seed: int) -> dict[str, Split]:
-    """Give each story to one split, so that nothing of a story, its characters or its rows is in two.
-
-    Whole numbers of stories by largest remainder; a split with a share gets at least one story if there are enough.
-    """
-    order = sorted(set(story_ids), key=lambda story_id: _hash(seed, "split", story_id))
-    wanted = {split: share for split, share in shares.items() if share > 0}
-    counts = share_out(len(order), wanted)
-    if len(order) >= len(wanted):
-        for split in counts:
-            if counts[split] == 0:
-                counts[max(counts, key=lambda name: counts[name])] -= 1
-                counts[split] = 1
-    splits = [split for split, count in counts.items() for _ in range(count)]
-    return dict(zip(order, splits, strict=True))
-
-
-def row_seed(run_seed: int, row_id: str) -> int:
-    """The seed of one row: from the run's seed and the row's id, whatever the order of work."""
-    return _hash(run_seed, "row", row_id) % SEED_SPACE
 
 
 def _each_pair_once(evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -126,48 +72,125 @@ def _each_pair_once(evidence: Sequence[Evidence]) -> list[Evidence]:
     return list(best.values())
 
 
-def _choices(label: str, evidence: Sequence[Evidence], settings: PlanSettings) -> Iterator[_Choice]:
-    """All rows that could be asked for a label, best first: new sections before used ones, then other intensities."""
-    if label == settings.neutral:
-        speakers = {(pair.story_id, pair.section, pair.character): pair for pair in evidence}
-        pairs = [pair.model_copy(update={"label": label, "cause": "none"}) for pair in speakers.values()]
-    else:
-        pairs = [pair for pair in evidence if pair.label == label]
-    pairs.sort(key=lambda pair: _hash(settings.seed, pair.story_id, pair.section, pair.character, pair.label))
-    used: Counter[tuple[str, int]] = Counter()
-    turns: list[tuple[int, Evidence]] = []
-    for pair in pairs:
-        turns.append((used[pair.story_id, pair.section], pair))
-        used[pair.story_id, pair.section] += 1
-    turns.sort(key=lambda turn: turn[0])
-    ways = len(MANNERS) if label == settings.neutral else len(settings.intensities)
-    for repeat in range(MAX_REPEATS):
-        for way in range(ways):
-            for rank, (_, pair) in enumerate(turns):
-                if label == settings.neutral:
-                    yield _Choice(pair, None, MANNERS[(rank + way) % ways], repeat)
-                else:
-                    yield _Choice(pair, settings.intensities[(rank + way) % ways], None, repeat)
+class _Uses:
+    """How often pairs and sections were asked for, in earlier rounds and so far in this one."""
+
+    def __init__(self, written: Iterable[PlannedUtterance]) -> None:
+        self._pairs: Counter[tuple[object, ...]] = Counter()
+        self._ways: Counter[tuple[object, ...]] = Counter()
+        self._sections: Counter[tuple[str, int]] = Counter()
+        for row in written:
+            self._add(
+                (row.story_id, row.section, row.character, row.intended.label), row.intended.intensity, row.manner
+            )
+
+    def add(self, choice: _Choice) -> None:
+        """Note a choice."""
+        self._add(_key(choice.pair), *choice.cell[1:])
+
+    def of(self, choice: _Choice) -> int:
+        """How often a pair was asked in this way."""
+        return self._ways[(*_key(choice.pair), *choice.cell[1:])]
+
+    def order(self, pair: Evidence, seed: int) -> tuple[int, int, int]:
+        """Sort key of a pair: rarely used ones first, then those in rarely used sections, then by chance."""
+        return (
+            self._pairs[_key(pair)],
+            self._sections[pair.story_id, pair.section],
+            stable_hash(seed, *_key(pair)),
+        )
+
+    def _add(self, key: tuple[str, int, str, str], intensity: int | None, manner: str | None) -> None:
+        self._pairs[key] += 1
+        self._ways[(*key, intensity, manner)] += 1
+        self._sections[key[0], key[1]] += 1
 
 
-def _row(position: int, choice: _Choice, n_rows: int, settings: PlanSettings) -> PlannedUtterance:
-    utterance_id = f"u-{position // settings.shard_rows:05d}-{position % settings.shard_rows:04d}"
-    contextual = min(settings.contextual_rows, n_rows)
-    is_neutral = choice.pair.label == settings.neutral
+def _key(pair: Evidence) -> tuple[str, int, str, str]:
+    return pair.story_id, pair.section, pair.character, pair.label
+
+
+def _pairs_of(label: str, evidence: Sequence[Evidence], neutral: str | None) -> list[Evidence]:
+    """The pairs that can be asked for a label; anyone who feels something anywhere can also speak without feeling."""
+    if label != neutral:
+        return [pair for pair in evidence if pair.label == label]
+    speakers = {(pair.story_id, pair.section, pair.character): pair for pair in evidence}
+    return [pair.model_copy(update={"label": label, "cause": ""}) for pair in speakers.values()]
+
+
+class _Pool:
+    """The pairs that can feed one label, by split; gives out the one that was asked for least."""
+
+    def __init__(self, pairs: Sequence[Evidence], story_splits: Mapping[str, Split], uses: _Uses, seed: int) -> None:
+        self._pairs = pairs
+        self._uses = uses
+        self._seed = seed
+        self._queues: dict[Split, list[tuple[tuple[int, int, int], int]]] = {}
+        for index, pair in enumerate(pairs):
+            queue = self._queues.setdefault(story_splits[pair.story_id], [])
+            heapq.heappush(queue, (uses.order(pair, seed), index))
+
+    def take(self, cell: Cell) -> _Choice | None:
+        """Take the freshest pair of the cell's split that was not asked too often in this way."""
+        queue = self._queues.get(cell[0], [])
+        tired: list[tuple[tuple[int, int, int], int]] = []
+        found: _Choice | None = None
+        while queue and found is None:
+            order, index = heapq.heappop(queue)
+            current = self._uses.order(self._pairs[index], self._seed)
+            choice = _Choice(self._pairs[index], cell)
+            if order != current:  # its section was used since it was queued
+                heapq.heappush(queue, (current, index))
+            elif self._uses.of(choice) < MAX_REPEATS:
+                found = choice
+                self._uses.add(choice)
+                heapq.heappush(queue, (self._uses.order(choice.pair, self._seed), index))
+            else:
+                tired.append((order, index))
+        for item in tired:
+            heapq.heappush(queue, item)
+        return found
+
+
+def _choose(wanted: int, lacks: Counter[Cell], cells: Iterable[Cell], pool: _Pool) -> Iterator[_Choice]:
+    """Choose rows of one label: each cell what it lacks, then what a cell without evidence leaves to the others."""
+    open_cells = sorted(cells, key=lambda cell: (-lacks[cell], str(cell)))
+    while wanted and open_cells:
+        for cell in [cell for cell in open_cells if lacks[cell] > 0] or open_cells[:]:
+            if not wanted:
+                return
+            choice = pool.take(cell)
+            if choice is None:
+                open_cells.remove(cell)
+                continue
+            wanted -= 1
+            lacks[cell] -= 1
+            yield choice
+
+
+def _row(
+    position: int,
+    choice: _Choice,
+    counts: tuple[int, int],
+    standing: Standing,
+    *,
+    seed: int,
+    first: tuple[int, int],
+) -> PlannedUtterance:
+    first_shard, shard_rows = first
+    n_rows, contextual = counts
+    utterance_id = f"u-{first_shard + position // shard_rows:05d}-{position % shard_rows:04d}"
+    split, intensity, manner = choice.cell
     return PlannedUtterance(
         utterance_id=utterance_id,
         story_id=choice.pair.story_id,
         section=choice.pair.section,
         character=choice.pair.character,
-        intended=Intended(
-            label=choice.pair.label, intensity=choice.intensity, cause="" if is_neutral else choice.pair.cause
-        ),
-        manner=choice.manner,
+        intended=Intended(label=choice.pair.label, intensity=intensity, cause=choice.pair.cause),
+        manner=manner,
         # evenly spread: the count of contextual rows up to here grows by one
         contextual=(position + 1) * contextual // n_rows > position * contextual // n_rows,
-        seed=row_seed(settings.seed, utterance_id),
+        split=split,
+        avoid=tuple(standing.worn.get(choice.pair.label, ())),
+        seed=row_seed(seed, utterance_id),
     )
-
-
-def _hash(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()[:8], "big")

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How one utterance is written: lines, the situation before it, the situation cleaned, the line made ambiguous.
+"""How one utterance is written: a line, the situation before it, the situation cleaned, the line made ambiguous.
 
 This is Emo Pillars' chain (Shvets 2025, section 3) with its known weaknesses mended: the emotion is asked of a section
-that gives cause for it, several lines are written and gated, and whatever fails is kept with its reason.
+that gives cause for it, each text is read blind and written again where the emotion is not heard, and whatever fails is
+kept with its reason.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
-from generators.conversations import Conversation
-from generators.draws import Question, draw
+from generators.checks import line_check, rewriting_check
+from generators.conversations import Conversation, read_blind
+from generators.draws import Drawn, Question, draw, missed
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
-from generators.prompts import EXAMPLE_NAMES, Prompt, fence, load_prompt
-from validators.gates import Gate, GateBounds, line_gates, naming_words, situation_gates
-from validators.records import PlannedUtterance, RejectedRow
-from validators.taxonomy import Label
+from generators.prompts import fence, load_prompt
+from generators.scenes import Readings, Scene, Written
+from validators.gates import naming_words
+from validators.readings import RealisedRule
+from validators.records import RejectedRow
+from validators.roles import Passage
 from validators.verdicts import ACCEPTED, Verdict
 
 MANNERS = {
@@ -57,96 +62,42 @@ class RewrittenReply(Reply):
     line: str
 
 
-@dataclass(frozen=True, slots=True)
-class WritingSettings:
-    """What is the same for all rows of a run."""
-
-    candidates: int
-    temperature: float
-    bounds: GateBounds
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What a character says, and why: the cause of the evidence, or where that has none the writer's own."""
-
-    text: str
-    cause: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The texts of a kept row; a row that is not contextual ends with the line."""
-
-    text: str
-    cause: str
-    context: str | None
-    text_ambiguous: str | None
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A planned row with all that its prompts need."""
-
-    plan: PlannedUtterance
-    section: str
-    language: str
-    label: Label
-    is_neutral: bool
-    feelings: tuple[str, ...]
-    """The words that name any emotion of the taxonomy: a situation tells none of them."""
-    settings: WritingSettings
-
-    @property
-    def synonyms(self) -> tuple[str, ...]:
-        """The words that name the emotion; a neutral line may say 'neutral'."""
-        return () if self.is_neutral else (self.label.name, *self.label.synonyms)
-
-    def line_gates(self, prompt: Prompt) -> list[Gate]:
-        """Gates for a line of this scene."""
-        return line_gates(
-            character=self.plan.character,
-            section=self.section,
-            synonyms=self.synonyms,
-            language=self.language,
-            prompt=prompt.text,
-            strangers=EXAMPLE_NAMES,
-            bounds=self.settings.bounds,
-        )
-
-    def situation_gates(self, prompt: Prompt, line: str, *, names_feelings: bool) -> list[Gate]:
-        """Gates for the situation before a line; a first version may name feelings, since it is cleaned next."""
-        return situation_gates(
-            line=line,
-            section=self.section,
-            feelings=() if names_feelings else self.feelings,
-            language=self.language,
-            prompt=prompt.text,
-            strangers=EXAMPLE_NAMES,
-            bounds=self.settings.bounds,
-        )
-
-
 def write_utterance(scene: Scene) -> Conversation[Written | RejectedRow]:
-    """Write one row, or say at which stage and by which gate it fell."""
-    line = yield from write_line(scene)
-    if isinstance(line, RejectedRow):
-        return line
-    if not scene.plan.contextual:
-        return Written(line.text, line.cause, None, None, line.attempts)
+    """Write one row, or say at which stage and by which gate it fell.
+
+    A line whose situation or rewriting fails is kept without them: it was paid for, and is as good as any other.
+    """
+    drawn = yield from write_line(scene)
+    if isinstance(drawn, RejectedRow):
+        return drawn
+    if not _worth_keeping(scene, drawn):
+        return missed(scene.plan, "line", drawn)
+    cause = scene.plan.intended.cause or clean_line(drawn.answer.cause)
+    line = Written(drawn.text, cause, None, None, drawn.attempt, _read(drawn))
+    return (yield from _with_context(scene, line)) if scene.plan.contextual else line
+
+
+def _with_context(scene: Scene, line: Written) -> Conversation[Written]:
+    """Write the situation and the rewriting of a line, and have line and rewriting read in the situation."""
     context = yield from write_context(scene, line.text)
     if isinstance(context, RejectedRow):
-        return context
+        return replace(line, context_lost=_place(context))
     ambiguous = yield from write_ambiguous(scene, line.text, context)
     if isinstance(ambiguous, RejectedRow):
-        return ambiguous
-    return Written(line.text, line.cause, context, ambiguous, line.attempts)
+        return replace(line, context_lost=_place(ambiguous))
+    written = replace(line, context=context, text_ambiguous=ambiguous.text)
+    if line.readings is None or ambiguous.finding is None:
+        return written
+    in_context = yield from read_blind(Passage(line.text, context))
+    alone, with_context = ambiguous.finding.readings
+    return replace(
+        written,
+        readings=replace(line.readings, line_in_context=in_context, ambiguous=alone, ambiguous_in_context=with_context),
+    )
 
 
-def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
-    """Write the cause, then the line. The cause is that of the evidence, or where that has none the writer's own."""
+def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
+    """Write the cause, then the line, until a blind reader hears the emotion in it."""
     plan = scene.plan
     values = {"passage": fence(scene.section), "character": plan.character}
     if scene.is_neutral:
@@ -155,29 +106,56 @@ def write_line(scene: Scene) -> Conversation[Line | RejectedRow]:
     else:
         prompt = load_prompt("utterance")
         values |= {
-            "emotion": scene.label.title.lower(),
+            "emotion": scene.emotion,
             "intensity": INTENSITIES[plan.intended.intensity or 2],
             "cause": because(plan.intended.cause),
             "banned": ", ".join(scene.synonyms[:6]),
         }
-    drawn = yield from draw(
-        scene.plan,
-        Question(
-            stage="line",
-            prompt=prompt,
-            values=values,
-            schema=structure(cause=string(CAUSE_CHARS), line=string(LINE_CHARS)),
-            shape=LineReply,
-            max_tokens=130,
-        ),
-        read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
-        gates=scene.line_gates(prompt),
-        attempts=scene.settings.candidates,
-        temperature=scene.settings.temperature,
+    return (
+        yield from draw(
+            scene.plan,
+            Question(
+                stage="line",
+                prompt=prompt,
+                values=values,
+                schema=structure(cause=string(CAUSE_CHARS), line=string(LINE_CHARS)),
+                shape=LineReply,
+                max_tokens=130,
+                notes=avoid_note(plan.avoid),
+            ),
+            read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
+            gates=scene.line_gates(prompt),
+            attempts=scene.settings.candidates,
+            temperature=scene.settings.temperature,
+            check=line_check(scene.plan.intended.label, scene.emotion, scene.settings.rule),
+        )
     )
-    if isinstance(drawn, RejectedRow):
-        return drawn
-    return Line(drawn.text, plan.intended.cause or clean_line(drawn.answer.cause), drawn.attempt)
+
+
+def avoid_note(worn: Sequence[str]) -> str:
+    """Tell the writer which openings and phrases too many rows already use."""
+    return "\nDo not use these words: " + "; ".join(f'"{phrase}"' for phrase in worn) + "." if worn else ""
+
+
+def _worth_keeping(scene: Scene, drawn: Drawn[LineReply]) -> bool:
+    """Whether a line may stay: realised, not read at all, or a miss that the recipe asks for."""
+    finding = drawn.finding
+    if finding is None or finding.realised:
+        return True
+    floor = scene.settings.keep_misses_above
+    return floor is not None and RealisedRule(rank=len(finding.readings[0].labels), score=floor).holds(
+        finding.readings[0], scene.plan.intended.label
+    )
+
+
+def _read(drawn: Drawn[LineReply]) -> Readings | None:
+    if drawn.finding is None:
+        return None
+    return Readings(drawn.finding.readings[0], drawn.finding.realised, bool(drawn.realised_at_first))
+
+
+def _place(row: RejectedRow) -> str:
+    return f"{row.stage}/{row.reason}"
 
 
 def because(cause: str) -> str:
@@ -229,8 +207,8 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
     return cleaned if isinstance(cleaned, RejectedRow) else cleaned.text
 
 
-def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str | RejectedRow]:
-    """Write the line anew so that its emotion shows only together with the context."""
+def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[Drawn[RewrittenReply] | RejectedRow]:
+    """Write the line anew so that its emotion shows only together with the context: less certain alone than in it."""
     prompt = load_prompt("ambiguous")
     drawn = yield from draw(
         scene.plan,
@@ -241,7 +219,7 @@ def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str |
                 "context": context,
                 "character": scene.plan.character,
                 "line": line,
-                "emotion": "the feeling" if scene.is_neutral else scene.label.title.lower(),
+                "emotion": "the feeling" if scene.is_neutral else scene.emotion,
             },
             schema=structure(line=string(LINE_CHARS)),
             shape=RewrittenReply,
@@ -251,8 +229,11 @@ def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[str |
         gates=[*scene.line_gates(prompt), lambda text: differs(text, line)],
         attempts=ATTEMPTS,
         temperature=scene.settings.temperature,
+        check=rewriting_check(scene.plan.intended.label, context, scene.settings.rule),
     )
-    return drawn if isinstance(drawn, RejectedRow) else drawn.text
+    if isinstance(drawn, RejectedRow) or drawn.finding is None or drawn.finding.realised:
+        return drawn
+    return missed(scene.plan, "ambiguous", drawn)
 
 
 def differs(rewritten: str, line: str) -> Verdict:

@@ -72,7 +72,7 @@ class PlannedUtterance(Record):
     """One utterance to be written.
 
     `manner` is set for neutral alone (informing, asking, polite, flat); a row that is not `contextual` ends with the
-    utterance, without context and rewritten text.
+    utterance, without context and rewritten text. `avoid` holds openings and phrases that too many rows already use.
     """
 
     utterance_id: UtteranceId
@@ -82,6 +82,8 @@ class PlannedUtterance(Record):
     intended: Intended
     manner: str | None = None
     contextual: bool = True
+    split: Split
+    avoid: tuple[Text, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -103,7 +105,9 @@ class Utterance(Record):
     perceived: tuple[Perceived, ...] | None
     perceived_in_context: tuple[Perceived, ...] | None
     perceived_ambiguous: tuple[Perceived, ...] | None
+    perceived_ambiguous_in_context: tuple[Perceived, ...] | None
     realised: bool | None
+    realised_at_first: bool | None
     attempts: Annotated[int, Field(ge=1)]
     writer: Text
     writer_licence: Text

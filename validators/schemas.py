@@ -16,7 +16,7 @@ from validators.arrow_checks import Field, struct_check
 from validators.errors import InputError
 from validators.records import Record
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 _VERSION_KEY: Final = b"affectory_schema_version"
 _TABLE_KEY: Final = b"affectory_table"
@@ -71,7 +71,9 @@ UTTERANCES: Final = _schema(
         _optional("perceived", PERCEIVED),
         _optional("perceived_in_context", PERCEIVED),
         _optional("perceived_ambiguous", PERCEIVED),
+        _optional("perceived_ambiguous_in_context", PERCEIVED),
         _optional("realised", pa.bool_()),
+        _optional("realised_at_first", pa.bool_()),
         _required("attempts", INTEGER),
         _required("writer", TEXT),
         _required("writer_licence", TEXT),
@@ -81,6 +83,22 @@ UTTERANCES: Final = _schema(
         _required("split", TEXT),
         _required("source", TEXT),
         _required("source_licence", TEXT),
+    ],
+)
+
+PLANNED: Final = _schema(
+    "planned",
+    [
+        _required("utterance_id", TEXT),
+        _required("story_id", TEXT),
+        _required("section", INTEGER),
+        _required("character", TEXT),
+        _required("intended", INTENDED),
+        _optional("manner", TEXT),
+        _required("contextual", pa.bool_()),
+        _required("split", TEXT),
+        _required("avoid", _list(TEXT)),
+        _required("seed", INTEGER),
     ],
 )
 
@@ -151,11 +169,15 @@ COLUMN_DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "manner": "For neutral alone: informing, asking, polite or flat; null otherwise.",
         "canonical_label": "`intended.label` in the canonical taxonomy; null where no map exists.",
         "perceived": "What a reader who did not know the intention found in `text` alone: labels with scores from 0 "
-        "to 1; null without a reader.",
-        "perceived_in_context": "The same for `text_ambiguous` read after `context`.",
+        "to 1 (the probability that a person would give the label), the one furthest above its threshold first; null "
+        "without a reader.",
+        "perceived_in_context": "The same for `text` read after `context`; null where there is no context.",
         "perceived_ambiguous": "The same for `text_ambiguous` read alone; read anew, never copied.",
+        "perceived_ambiguous_in_context": "The same for `text_ambiguous` read after `context`.",
         "realised": "Whether the reader found the intended label in `text`; null without a reader.",
-        "attempts": "How many times the row was written until it passed.",
+        "realised_at_first": "Whether it did so in the first line that passed the rules, before any repair; null as "
+        "above.",
+        "attempts": "How many lines were written until this one.",
         "writer": "Model and revision that wrote the row.",
         "writer_licence": "Licence of the writer's weights.",
         "reader": "Model and revision that read the row; null without a reader.",
@@ -175,6 +197,18 @@ COLUMN_DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "attempt": "Which attempt this was, counted from 0.",
         "seed": "Seed of the row.",
         "reply": "What had been written so far; empty if nothing.",
+    },
+    "planned": {
+        "utterance_id": "Identifier of the row.",
+        "story_id": "Identifier of the story.",
+        "section": "Which section gives cause, counted from 0.",
+        "character": "Who is to speak.",
+        "intended": "What the writer is to be asked for: `label`, `intensity`, `cause`.",
+        "manner": "For neutral alone; null otherwise.",
+        "contextual": "Whether context and rewritten text are to be written.",
+        "split": "train, validation or test.",
+        "avoid": "Openings and phrases that the writer is told not to use.",
+        "seed": "Seed of the row.",
     },
     "evidence": {
         "story_id": "Identifier of the story.",

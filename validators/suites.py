@@ -7,39 +7,18 @@ the same tables give the same judgement.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import TypeAdapter
 
-from validators.records import UtteranceId
+from validators.suite_checks import Check, ReleaseBounds, utterance_checks, within
 
 if TYPE_CHECKING:
     from great_expectations.data_context import EphemeralDataContext
 
 NAMED_IDS = 5  # offending ids to name for each failed check: enough to look them up, few enough to read
-UTTERANCE_ID = TypeAdapter(UtteranceId).json_schema()["pattern"]
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseBounds:
-    """What a release must keep to: its schema, its taxonomy, the number of rows planned, and floors and ceilings."""
-
-    labels: tuple[str, ...]
-    columns: tuple[str, ...]  # of the utterances table, in the order of the schema
-    required: tuple[str, ...]  # columns that may hold no null
-    planned_rows: int
-    min_kept_rows: int = 1
-    min_labels: int = 1
-    max_rejected_share: float = 1.0  # of the planned rows
-    max_reason_share: float = 1.0  # of the planned rows, for each pair of gate and reason
-    min_text_chars: int = 1
-    max_text_chars: int = 2000
-    splits: tuple[str, ...] = ("train", "validation", "test")
-    without_intensity: tuple[str, ...] = ("neutral",)  # labels that have no intensity
-    unknown_names: tuple[str, ...] = ("", "unknown")  # what stands for a source, writer or licence that nobody knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +36,13 @@ class ReleaseJudgement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
-    """One expectation by its class name, and its arguments."""
-
-    name: str
-    expectation: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class _Suite:
     """The checks of one frame; `id_column` names its offending rows, where it has such a column."""
 
     name: str
     frame: pd.DataFrame
     id_column: str
-    checks: tuple[_Check, ...]
+    checks: tuple[Check, ...]
 
 
 def judge_tables(utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: ReleaseBounds) -> ReleaseJudgement:
@@ -107,57 +77,32 @@ def _suites(utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: ReleaseBou
         "tables",
         pd.DataFrame(columns=list(utterances.columns)),
         "",
-        (_Check("columns", "ExpectTableColumnsToMatchOrderedList", {"column_list": list(bounds.columns)}),),
+        (Check("columns", "ExpectTableColumnsToMatchOrderedList", {"column_list": list(bounds.columns)}),),
     )
-    yield _Suite("utterances", table, "utterance_id", tuple(_utterance_checks(bounds)))
+    yield _Suite("utterances", table, "utterance_id", tuple(utterance_checks(bounds)))
     feeling = table if "intended_label" not in table else table[~table["intended_label"].isin(bounds.without_intensity)]
     yield _Suite(
         "utterances_with_intensity",
         feeling,
         "utterance_id",
-        (_Check("intensity_present", "ExpectColumnValuesToNotBeNull", {"column": "intended_intensity"}),),
+        (Check("intensity_present", "ExpectColumnValuesToNotBeNull", {"column": "intended_intensity"}),),
     )
     yield _Suite(
         "stories",
         _columns(table, "story_id", "split").drop_duplicates(),
         "story_id",
-        (_Check("one_split_per_story", "ExpectColumnValuesToBeUnique", {"column": "story_id"}),),
+        (Check("one_split_per_story", "ExpectColumnValuesToBeUnique", {"column": "story_id"}),),
     )
     yield _Suite(
         "planned",
         _ends(utterances, rejected),
         "planned_id",
         (
-            _Check("one_end_per_planned_row", "ExpectColumnValuesToBeUnique", {"column": "planned_id"}),
-            _Check("planned_id_present", "ExpectColumnValuesToNotBeNull", {"column": "planned_id"}),
+            Check("one_end_per_planned_row", "ExpectColumnValuesToBeUnique", {"column": "planned_id"}),
+            Check("planned_id_present", "ExpectColumnValuesToNotBeNull", {"column": "planned_id"}),
         ),
     )
     yield _outcome(len(utterances), rejected, bounds)
-
-
-def _utterance_checks(bounds: ReleaseBounds) -> Iterator[_Check]:
-    floor = max(1, bounds.min_kept_rows)  # an empty table satisfies every other expectation
-    yield _Check("kept_rows", "ExpectTableRowCountToBeBetween", {"min_value": floor})
-    yield _Check("utterance_id_unique", "ExpectColumnValuesToBeUnique", {"column": "utterance_id"})
-    yield _Check(
-        "utterance_id_form", "ExpectColumnValuesToMatchRegex", {"column": "utterance_id", "regex": UTTERANCE_ID}
-    )
-    yield _Check("label_known", "ExpectColumnValuesToBeInSet", _in_set("intended_label", bounds.labels))
-    yield _Check("label_present", "ExpectColumnValuesToNotBeNull", {"column": "intended_label"})
-    floor = max(1, bounds.min_labels)
-    yield _Check(
-        "labels_reached", "ExpectColumnUniqueValueCountToBeBetween", {"column": "intended_label", "min_value": floor}
-    )
-    yield _Check("intensity_known", "ExpectColumnValuesToBeInSet", _in_set("intended_intensity", (1, 2)))
-    yield _Check("split_known", "ExpectColumnValuesToBeInSet", _in_set("split", bounds.splits))
-    chars = {"column": "text", "min_value": bounds.min_text_chars, "max_value": bounds.max_text_chars}
-    yield _Check("text_length", "ExpectColumnValueLengthsToBeBetween", chars)
-    yield _Check("text_not_blank", "ExpectColumnValuesToMatchRegex", {"column": "text", "regex": r"\S"})
-    for column in dict.fromkeys(("utterance_id", "story_id", "split", "text", *bounds.required)):
-        yield _Check(f"{column}_present", "ExpectColumnValuesToNotBeNull", {"column": column})
-    for column in ("source", "source_licence", "writer", "writer_licence"):
-        unknown = _in_set(column, bounds.unknown_names)
-        yield _Check(f"{column}_known", "ExpectColumnValuesToNotBeInSet", unknown)
 
 
 def _outcome(n_kept: int, rejected: pd.DataFrame, bounds: ReleaseBounds) -> _Suite:
@@ -165,29 +110,31 @@ def _outcome(n_kept: int, rejected: pd.DataFrame, bounds: ReleaseBounds) -> _Sui
     planned = max(1, bounds.planned_rows)
     row: dict[str, float] = {"accounted_rows": n_kept + len(rejected), "rejected_share": len(rejected) / planned}
     checks = [
-        _Check("rows_accounted_for", "ExpectColumnMaxToBeBetween", _within("accounted_rows", bounds.planned_rows)),
-        _Check(
+        Check("rows_accounted_for", "ExpectColumnMaxToBeBetween", within("accounted_rows", bounds.planned_rows)),
+        Check(
             "rejected_share",
             "ExpectColumnMaxToBeBetween",
             {"column": "rejected_share", "max_value": bounds.max_rejected_share},
         ),
     ]
+    for figure in bounds.measured:
+        # undefined is beyond any bound: a figure that nobody measured vouches for nothing
+        row[figure.name] = (-1.0 if figure.floor is not None else 2.0) if figure.value is None else figure.value
+        limits = {"min_value": figure.floor, "max_value": figure.ceiling}
+        checks.append(Check(figure.name, "ExpectColumnMaxToBeBetween", {"column": figure.name, **_set(limits)}))
+    rejected = rejected[~rejected["gate"].isin(bounds.without_reason_share)] if len(rejected) else rejected
     if len(rejected):
         counts = (rejected["gate"].astype(str) + "/" + rejected["reason"].astype(str)).value_counts().sort_index()
         for reason, count in counts.items():
             name = f"reason_share:{reason}"
             row[name] = int(count) / planned
             most = {"column": name, "max_value": bounds.max_reason_share}
-            checks.append(_Check(name, "ExpectColumnMaxToBeBetween", most))
+            checks.append(Check(name, "ExpectColumnMaxToBeBetween", most))
     return _Suite("outcome", pd.DataFrame([row]), "", tuple(checks))
 
 
-def _in_set(column: str, values: Sequence[object]) -> dict[str, Any]:
-    return {"column": column, "value_set": list(values)}
-
-
-def _within(column: str, value: float) -> dict[str, Any]:
-    return {"column": column, "min_value": value, "max_value": value}
+def _set(limits: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _columns(frame: pd.DataFrame, *names: str) -> pd.DataFrame:
@@ -260,7 +207,7 @@ def _strip(found: dict[str, Any], id_column: str) -> dict[str, Any]:
     return plain
 
 
-def _summarise(check: _Check, outcome: Mapping[str, Any]) -> dict[str, Any]:
+def _summarise(check: Check, outcome: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "check": check.name,
         "expectation": check.expectation,
@@ -271,7 +218,7 @@ def _summarise(check: _Check, outcome: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _say(check: _Check, outcome: Mapping[str, Any]) -> str:
+def _say(check: Check, outcome: Mapping[str, Any]) -> str:
     """Put a failed check into words: what was found, and the first ids that it concerns."""
     result = outcome["result"]
     observed = result.get("observed_value")

@@ -7,6 +7,7 @@ tests that say what each reply is. A token is a word here.
 
 import hashlib
 import json
+import math
 import random
 import re
 import threading
@@ -16,7 +17,7 @@ from typing import cast
 
 from generators.backends import echo_words
 from generators.backends.endings import closed_error
-from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings
+from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings, TokenLogprobs, rank_tokens
 from validators.errors import InputError, ModelError
 
 Json = dict[str, object] | list[object] | str | int | float | bool | None
@@ -111,7 +112,7 @@ def _faulty(fault: str, content: str, request: ChatRequest) -> ChatReply:
     if fault == "garbage":
         return _as_reply(request, GARBAGE)
     cut = content[: max(1, len(content) // 2)]
-    return ChatReply(cut, "length", _count_prompt(request), len(cut.split()))
+    return ChatReply(cut, "length", _count_prompt(request), len(cut.split()), _first_token(request, cut))
 
 
 class _Writer:
@@ -239,9 +240,28 @@ def _as_reply(request: ChatRequest, text: str) -> ChatReply:
     """Count words as tokens, and cut the text where `max_tokens` of them are reached."""
     words = list(re.finditer(r"\S+", text))
     prompt_tokens = _count_prompt(request)
+    first_token = _first_token(request, text)
     if len(words) > request.max_tokens:
-        return ChatReply(text[: words[request.max_tokens - 1].end()], "length", prompt_tokens, request.max_tokens)
-    return ChatReply(text, "stop", prompt_tokens, len(words))
+        cut = text[: words[request.max_tokens - 1].end()]
+        return ChatReply(cut, "length", prompt_tokens, request.max_tokens, first_token)
+    return ChatReply(text, "stop", prompt_tokens, len(words), first_token)
+
+
+def _first_token(request: ChatRequest, text: str) -> TokenLogprobs:
+    """Make up how probable the reply's first word and the first words of the prompt's lines are.
+
+    A prompt that offers lettered answers has the letters there, so that whoever reads their probabilities finds some.
+    """
+    if not request.top_logprobs:
+        return ()
+    lines = "\n".join((text, *(message.content for message in request.messages)))
+    words = list(dict.fromkeys(re.findall(r"^\W*(\w+)", lines, flags=re.MULTILINE))) or [text[:1]]
+    rng = random.Random(_digest(request))  # noqa: S311 - repeatable, not secret
+    weights = [1e-6 + rng.expovariate(1.0) ** 2 for _ in words]  # squared: some answers stand out, as a model's do
+    return rank_tokens(
+        ((word, math.log(weight / sum(weights))) for word, weight in zip(words, weights, strict=True)),
+        request.top_logprobs,
+    )
 
 
 def _count_prompt(request: ChatRequest) -> int:

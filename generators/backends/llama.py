@@ -9,7 +9,7 @@ import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason
+from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason, TokenLogprobs, rank_tokens
 from validators.errors import ModelError
 
 FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -82,6 +82,8 @@ class LlamaChat:
         }
         if request.schema is not None:
             body["grammar"] = compact_grammar(request.schema)
+        if request.top_logprobs:
+            body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         try:
             reply = self._server.handle_chat_completions(body)
         except RuntimeError as error:
@@ -102,7 +104,14 @@ class LlamaChat:
             finish_reason=FINISH.get(choice["finish_reason"], "length"),
             prompt_tokens=usage["prompt_tokens"],
             completion_tokens=usage["completion_tokens"],
+            first_token=_first_token(choice, request.top_logprobs),
         )
+
+
+def _first_token(choice: dict[str, Any], most: int) -> TokenLogprobs:
+    """Read the alternatives at the first token; a reply of no token at all has none."""
+    tokens = choice["logprobs"]["content"] if most else []
+    return rank_tokens(((one["token"], one["logprob"]) for one in tokens[0]["top_logprobs"]), most) if tokens else ()
 
 
 def open_chat(settings: ChatSettings) -> LlamaChat:

@@ -203,7 +203,7 @@ class OpenAIChat:
                     response.close()
                     return Failure(DeferredError(f"the server's reply is longer than {MAX_BODY_BYTES} bytes"))
         if response.status == 200:
-            return read_reply(bytes(content))
+            return read_reply(bytes(content), request)
         return read_failure(response.status, response.headers, bytes(content), self._settings, self._base_url)
 
     def _stop(self, error: ModelError) -> None:

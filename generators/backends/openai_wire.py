@@ -11,12 +11,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason
+from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason, TokenLogprobs, rank_tokens
 from validators.errors import DeferredError, InputError, ModelError
 
 MAX_RETRY_AFTER_S = 300.0  # a server that wants a longer rest is asked again in the next run
 MAX_SEED = 2**31  # llama.cpp reads 32 bits and takes the largest for "random"
-OURS = frozenset({"messages", "max_tokens", "seed", "response_format", "stream", "n"})
+OURS = frozenset({"messages", "max_tokens", "seed", "response_format", "stream", "n", "logprobs", "top_logprobs"})
 """Fields that options must not change: they carry the request, or the reply would have another form."""
 AGAIN = frozenset({408, 425, 429})
 """Client errors that a later call may not get; all of 5xx are asked again too."""
@@ -45,10 +45,27 @@ class _Message(BaseModel):
     content: str | None = None
 
 
+class _Alternative(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+    token: str
+    logprob: float
+
+
+class _Token(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+    top_logprobs: list[_Alternative]
+
+
+class _Logprobs(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+    content: list[_Token]
+
+
 class _Choice(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
     message: _Message
     finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
 
 
 class _Usage(BaseModel):
@@ -82,12 +99,14 @@ def request_body(request: ChatRequest, settings: ChatSettings) -> dict[str, obje
     if request.schema is not None:
         schema = {"name": "reply", "strict": True, "schema": json.loads(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     body.update(settings.options)
     return {field: value for field, value in body.items() if value is not None}
 
 
-def read_reply(body: bytes) -> ChatReply | Failure:
-    """Parse a 200; what is no whole completion is asked again."""
+def read_reply(body: bytes, request: ChatRequest) -> ChatReply | Failure:
+    """Parse a 200; what is no whole completion is asked again, a server without the probabilities asked for is not."""
     try:
         completion = _Completion.model_validate_json(body)
     except ValidationError as error:
@@ -100,8 +119,27 @@ def read_reply(body: bytes) -> ChatReply | Failure:
         return Failure(DeferredError(f"the server ended its reply with the reason {choice.finish_reason!r}"))
     if choice.message.content is None and finish_reason == "stop":
         return Failure(DeferredError("the server's reply has no content"))
+    if request.top_logprobs and choice.logprobs is None:
+        return Failure(
+            ModelError(
+                "the server's reply has no token probabilities",
+                next_step="Use a server that takes top_logprobs (vLLM, llama.cpp), or leave out what reads by them.",
+            )
+        )
     usage = completion.usage or _Usage()
-    return ChatReply(choice.message.content or "", finish_reason, usage.prompt_tokens, usage.completion_tokens)
+    return ChatReply(
+        text=choice.message.content or "",
+        finish_reason=finish_reason,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        first_token=_first_token(choice.logprobs, request.top_logprobs),
+    )
+
+
+def _first_token(logprobs: _Logprobs | None, most: int) -> TokenLogprobs:
+    """Read the alternatives at the first token; a reply of no token at all has none."""
+    tokens = logprobs.content if logprobs and most else []
+    return rank_tokens(((one.token, one.logprob) for one in tokens[0].top_logprobs), most) if tokens else ()
 
 
 def read_failure(

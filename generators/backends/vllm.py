@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from generators.backends.endings import closed_error, copy_error
-from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings, FinishReason
+from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings, FinishReason, rank_tokens
 from validators.errors import DeferredError, InputError, ModelError
 
 ENVIRONMENT: Mapping[str, str] = MappingProxyType(
@@ -184,6 +184,7 @@ class _Engine:
                 next_step="Check the folder, the options and context_tokens; a GGUF file is for the llama backend.",
             ) from error
         self._engine = llm.llm_engine
+        self._top_logprobs: dict[str, int] = {}
         self._tokenizer = llm.get_tokenizer()
         if not getattr(self._tokenizer, "chat_template", None):
             self.close()
@@ -219,22 +220,33 @@ class _Engine:
             seed=request.seed % MAX_SEED,
             structured_outputs=structured,
             output_kind=self._final_only,
+            logprobs=request.top_logprobs or None,  # 0 would ask for that of the chosen token
         )
         (rendered,) = self._engine.renderer.render_cmpl([{"prompt_token_ids": prompt}])
         self._engine.add_request(name, rendered, sampling)
+        self._top_logprobs[name] = request.top_logprobs
 
     def step(self) -> list[tuple[str, ChatReply | ModelError]]:
         """Compute one token for every request, and return those that are finished."""
-        return [(output.request_id, _read(output)) for output in self._engine.step() if output.finished]
+        finished = [output for output in self._engine.step() if output.finished]
+        return [(output.request_id, _read(output, self._top_logprobs.pop(output.request_id))) for output in finished]
 
     def close(self) -> None:
         """Stop the engine and its worker processes, if it has any."""
         self._engine.engine_core.shutdown()
 
 
-def _read(output: Any) -> ChatReply | ModelError:
+def _read(output: Any, top_logprobs: int) -> ChatReply | ModelError:
     completion = output.outputs[0]
     finish_reason = FINISH_REASONS.get(completion.finish_reason)
     if finish_reason is None:
         return DeferredError(f"vLLM ended the reply with the reason {completion.finish_reason!r}")
-    return ChatReply(completion.text, finish_reason, len(output.prompt_token_ids), len(completion.token_ids))
+    # vLLM adds the chosen token where it is not among the most probable; the cut leaves it out again
+    first = completion.logprobs[0].values() if completion.logprobs else ()
+    return ChatReply(
+        text=completion.text,
+        finish_reason=finish_reason,
+        prompt_tokens=len(output.prompt_token_ids),
+        completion_tokens=len(completion.token_ids),
+        first_token=rank_tokens(((one.decoded_token or "", one.logprob) for one in first), top_logprobs),
+    )

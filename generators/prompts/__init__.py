@@ -21,7 +21,7 @@ from typing import Literal, cast
 
 from generators.chat import ChatRequest, Message, Role
 
-PromptName = Literal["characters", "evidence", "utterance", "neutral", "context", "clean_context", "ambiguous"]
+PromptName = Literal["characters", "evidence", "utterance", "neutral", "context", "clean_context", "ambiguous", "read"]
 PROMPTS: tuple[PromptName, ...] = (
     "characters",
     "evidence",
@@ -31,7 +31,9 @@ PROMPTS: tuple[PromptName, ...] = (
     "clean_context",
     "ambiguous",
 )
-
+"""The prompts of writing, whose hash every row records."""
+READING_PROMPTS: tuple[PromptName, ...] = ("read",)
+"""The prompts of readers, who put the hash into their own model name: a reader's edit leaves what was written alone."""
 
 EXAMPLE_NAMES = ("ida", "tom", "marek")
 """The people in the examples of all prompts: small models take them along into other stories."""
@@ -46,17 +48,25 @@ class Prompt:
     sha256: str
 
     def request(
-        self, values: Mapping[str, str], *, schema: Mapping[str, object], max_tokens: int, temperature: float, seed: int
+        self,
+        values: Mapping[str, str],
+        *,
+        schema: Mapping[str, object] | None,
+        max_tokens: int,
+        temperature: float,
+        seed: int,
+        top_logprobs: int = 0,
     ) -> ChatRequest:
         """Fill the template; a missing value is a KeyError, since it is a bug and not a bad row."""
         question = Message("user", self.template.substitute(values))
         return ChatRequest(
             messages=(*self.constant, question),
             # not sorted: the order of the keys is the order in which the model writes them
-            schema=json.dumps(schema, ensure_ascii=False, separators=(",", ":")),
+            schema=None if schema is None else json.dumps(schema, ensure_ascii=False, separators=(",", ":")),
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
+            top_logprobs=top_logprobs,
         )
 
     @property
@@ -78,7 +88,7 @@ def load_prompt(name: PromptName) -> Prompt:
 
 @cache
 def prompts_sha256() -> str:
-    """Hash of all prompts together: what every row records."""
+    """Hash of all prompts of writing together: what every row records."""
     return hashlib.sha256("".join(load_prompt(name).sha256 for name in PROMPTS).encode()).hexdigest()
 
 

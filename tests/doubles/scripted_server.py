@@ -117,8 +117,16 @@ def completion(body: dict, **changes: object) -> bytes:
         body["max_tokens"],
         body["temperature"],
         body["seed"],
+        top_logprobs=body.get("top_logprobs", 0),
     )
     reply = reply_to(request)
-    choice = {"index": 0, "message": {"role": "assistant", "content": reply.text}, "finish_reason": reply.finish_reason}
+    choice: dict = {
+        "index": 0,
+        "message": {"role": "assistant", "content": reply.text},
+        "finish_reason": reply.finish_reason,
+    }
+    if body.get("logprobs"):
+        top = [{"token": token, "logprob": logprob} for token, logprob in reply.first_token]
+        choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
     usage = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
     return json.dumps({"choices": [{**choice, **changes}], "usage": usage}).encode()

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from flows.build import build
+from flows.build import build, build_release, in_turn
 from flows.progress import SilentProgress
 from flows.recipe import load_recipe
 from flows.release import Release
-from flows.runs import read_inputs
+from flows.runs import open_run_of, read_inputs
 
 STORIES = Path(__file__).parents[2] / "recipes" / "stories"
 
@@ -20,6 +20,7 @@ name: echo
 stories: {{path: {stories}, section_words: 130, limit: 6}}
 writer: {{backend: echo}}
 encoder: {{backend: hashed}}
+reader: {{backend: none}}
 utterances: {{rows: {rows}}}
 shard_rows: 16
 """
@@ -33,6 +34,12 @@ def write_recipe(folder: Path, *, rows: int = 40, extra: str = "") -> Path:
 
 def run_build(recipe: Path, output: Path, *overrides: str, rebuild: bool = False) -> Release:
     return build(read_inputs(load_recipe(recipe, overrides)), output, SilentProgress(), rebuild=rebuild)
+
+
+def build_in_turn(recipe: Path, output: Path, *overrides: str) -> Release:
+    """Build without Prefect, which takes seconds that a test of the rows need not spend."""
+    with open_run_of(read_inputs(load_recipe(recipe, overrides)), output, SilentProgress()) as run:
+        return build_release(run, in_turn)
 
 
 def command(

@@ -67,7 +67,9 @@ def utterance(**changes: object) -> Utterance:
         perceived=None,
         perceived_in_context=None,
         perceived_ambiguous=None,
+        perceived_ambiguous_in_context=None,
         realised=None,
+        realised_at_first=None,
         attempts=1,
         writer="w",
         writer_licence="l",
@@ -99,6 +101,7 @@ def write_tiny_shard(run: RunFolder, index: int, n_kept: int = 5, n_rejected: in
 def write_release(run: RunFolder) -> None:
     table = to_table(evidence(20), EVIDENCE)
     run.card.write_text(CARD, encoding="utf-8")
+    run.quality.write_text("{}", encoding="utf-8")
     write_manifest(run, write_release_tables(run, {"evidence": {"train": table}}, shard_bytes=table.nbytes // 2))
 
 

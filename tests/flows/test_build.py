@@ -116,6 +116,7 @@ def test_bad_replies_become_rejected_rows_with_their_reply(tmp_path):
         recipe,
         tmp_path / "out",
         "writer.options={faults: {garbage: 0.25, truncated: 0.25}}",
+        "utterances.candidates=1",
         "gates.max_reason_share=0.9",
     )
     rejected = rows(tmp_path / "out", "work/utterances/rejected-*.parquet")

@@ -17,7 +17,7 @@ def assert_told(result, code, *parts):
 
 def test_a_misspelt_key_is_told_with_line_and_closest_match(tmp_path):
     recipe = write_recipe(tmp_path, extra="utterence: {rows: 3}\n")
-    assert_told(command("plan", recipe), 2, "utterence", "Did you mean 'utterances'?", "line 7")
+    assert_told(command("plan", recipe), 2, "utterence", "Did you mean 'utterances'?", "line 8")
 
 
 def test_an_unknown_emotion_is_told_with_the_closest_one(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.identity import EXCLUDED, difference, fingerprint, identity
+from flows.identity import EXCLUDED, QUOTAS, difference, fingerprint, identity, is_quota
 from flows.recipe import Recipe, check_labels, load_recipe, load_taxonomy
 from validators.errors import InputError
 
@@ -271,7 +271,7 @@ def test_the_fingerprint_changes_with_any_key_that_is_not_excluded(leaf, order):
     inner[place[-1]] = changed(value)
     data = {key: data[key] for key in (*order, *data)}
     old, new = identify(TINY), identify(Changed(data))
-    excluded = ".".join(place) in EXCLUDED
+    excluded = ".".join(place) in EXCLUDED or is_quota(".".join(place))
     assert (fingerprint(old) == fingerprint(new)) == excluded
     assert len(difference(old, new)) == (not excluded)
 
@@ -286,16 +286,17 @@ def test_the_fingerprint_changes_with_hashes_and_versions(key):
 def test_every_excluded_key_exists_and_has_a_reason():
     known = {".".join(place) for place, _ in LEAVES}
     assert set(EXCLUDED) <= known
-    assert all(len(reason.split()) > 3 for reason in EXCLUDED.values())
+    assert all(any(key == quota or key.startswith(f"{quota}.") for key in known) for quota in QUOTAS)
+    assert all(len(reason.split()) > 2 for reason in (EXCLUDED | QUOTAS).values())
 
 
 def test_difference_reads_as_old_and_new(write):
     old = identify(load_recipe(write(GOOD)))
-    new = identify(load_recipe(write(GOOD), ["utterances.rows=11", "utterances.labels={joy: 1}"]))
+    new = identify(load_recipe(write(GOOD), ["utterances.candidates=11", "writer.options={a: 1}"]))
     assert difference(old, new) == [
-        "utterances.labels: null -> (absent)",
-        "utterances.labels.joy: (absent) -> 1.0",
-        "utterances.rows: 10 -> 11",
+        "utterances.candidates: 4 -> 11",
+        "writer.options: {} -> (absent)",
+        "writer.options.a: (absent) -> 1",
     ]
 
 

@@ -86,6 +86,14 @@ def test_replies_come_back_exactly(path: Path, text: str) -> None:
         assert store.get("key") == reply
 
 
+def test_token_probabilities_come_back_exactly(path: Path) -> None:
+    reply = ChatReply("A", "length", 9, 1, first_token=(("A", -0.1234567890123456), ("\ud800", -3.5), ("", -20.0)))
+    with ReplyStore(path) as store:
+        store.put("key", reply)
+    with ReplyStore(path) as store:
+        assert store.get("key") == reply
+
+
 def test_everything_that_produces_a_reply_is_in_its_key() -> None:
     request = ask("a")
     others = [
@@ -96,6 +104,7 @@ def test_everything_that_produces_a_reply_is_in_its_key() -> None:
         replace(request, temperature=0.7),
         replace(request, min_p=0.0),
         replace(request, seed=1),
+        replace(request, top_logprobs=5),
     ]
     keys = [reply_key(other, MODEL) for other in (request, *others)] + [reply_key(request, "m@2")]
     assert len(set(keys)) == len(keys)
@@ -247,11 +256,12 @@ def test_no_database_at_all_is_moved_aside(path: Path, caplog: pytest.LogCapture
     assert "a new one is begun" in caplog.text
 
 
-def test_a_later_format_is_refused_and_left_alone(path: Path) -> None:
+@pytest.mark.parametrize("other", [1, 99])
+def test_another_format_is_refused_and_left_alone(path: Path, other: int) -> None:
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 99")
+        db.execute(f"PRAGMA user_version = {other}")
     db.close()
-    with pytest.raises(StorageError, match="has format 99"):
+    with pytest.raises(StorageError, match=f"has format {other}, and this version of affectory knows 2"):
         ReplyStore(path)
     assert [p.name for p in path.parent.iterdir() if "damaged" in p.name] == []
 

@@ -2,11 +2,15 @@
 """Conversations with a scripted model: each prompt gets the reply that a test gives it."""
 
 import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Row, side_by_side
 from generators.prompts import PROMPTS, PromptName, load_prompt
+from validators.readings import Reading, make_reading
+from validators.roles import Passage
 
 Script = dict[str, object] | str | ChatReply
 Replies = Script | list[Script]
@@ -35,9 +39,26 @@ def scripted(**replies: Replies) -> ScriptedChat:
     return ScriptedChat(answer)
 
 
-def finish(conversation: Conversation[Row], chat: ScriptedChat) -> Row:
+class ScriptedReader:
+    """Reads each passage as a test says: a function of text and context to scores by label; others get 0.01."""
+
+    def __init__(self, labels: Sequence[str], scores: Callable[[Passage], Mapping[str, float]]) -> None:
+        self.labels = tuple(labels)
+        self.passages: list[Passage] = []
+        self._scores = scores
+
+    def submit(self, passage: Passage) -> Future[Reading]:
+        self.passages.append(passage)
+        given = self._scores(passage)
+        future: Future[Reading] = Future()
+        scores = [given.get(label, 0.01) for label in self.labels]
+        future.set_result(make_reading(self.labels, scores, [0.5] * len(self.labels)))
+        return future
+
+
+def finish(conversation: Conversation[Row], chat: ScriptedChat, reader: ScriptedReader | None = None) -> Row:
     """Run one conversation to its end."""
-    ((position, row),) = side_by_side([conversation], chat.submit, 1)
+    ((position, row),) = side_by_side([conversation], chat.submit, 1, reader.submit if reader else None)
     assert position == 0
     if isinstance(row, Exception):
         raise row

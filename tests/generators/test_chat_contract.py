@@ -2,6 +2,7 @@
 """What every Chat backend owes its caller, checked on each of them."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -9,13 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from generators.backends import vllm
 from generators.backends.echo import ScriptedChat, find_names, reply_to
 from generators.backends.registry import CHAT, is_installed, open_chat, open_encoder
-from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings, Message
+from generators.chat import MAX_TOP_LOGPROBS, Chat, ChatReply, ChatRequest, ChatSettings, Message, rank_tokens
 from generators.encoder import EncoderSettings
 from tests.doubles.scripted_server import ScriptedServer
 from tests.doubles.vllm_server import ONE_THREAD, vllm_server
@@ -129,6 +131,53 @@ def test_a_reply_that_reaches_max_tokens_says_so(subject: Subject) -> None:
     reply = subject.chat.submit(replace(REQUEST, schema=None, max_tokens=3)).result(REPLY_S)
     assert reply.finish_reason == "length"
     assert reply.completion_tokens == 3
+
+
+LETTERS = replace(
+    REQUEST,
+    messages=(Message("user", "A) calm\nB) loud\nHow does a sailor speak? Answer with the letter alone."),),
+    schema=None,
+    max_tokens=1,
+    top_logprobs=MAX_TOP_LOGPROBS,
+)
+
+
+def test_the_first_tokens_alternatives_come_with_their_probabilities(subject: Subject) -> None:
+    reply = subject.chat.submit(LETTERS).result(REPLY_S)
+    tokens, logprobs = zip(*reply.first_token, strict=True)
+    assert {"A", "B"} <= {token.strip() for token in tokens}
+    assert len(tokens) <= MAX_TOP_LOGPROBS
+    assert list(logprobs) == sorted(logprobs, reverse=True)
+    assert 0 < sum(math.exp(logprob) for logprob in logprobs) < 1 + 1e-3
+    fewer = subject.chat.submit(replace(LETTERS, top_logprobs=1)).result(REPLY_S)
+    assert [token for token, _ in fewer.first_token] == [tokens[0]]
+    if subject.repeats:
+        assert subject.chat.submit(LETTERS).result(REPLY_S) == reply
+
+
+def test_the_probabilities_are_the_models_own_whatever_is_sampled(subject: Subject) -> None:
+    cold, hot = (
+        subject.chat.submit(replace(LETTERS, temperature=temperature, min_p=0.0)).result(REPLY_S)
+        for temperature in (0.0, 1.9)
+    )
+    np.testing.assert_allclose(
+        [logprob for _, logprob in cold.first_token[:5]], [logprob for _, logprob in hot.first_token[:5]], atol=0.05
+    )
+
+
+def test_no_alternatives_come_unasked(subject: Subject) -> None:
+    assert subject.chat.submit(replace(LETTERS, top_logprobs=0)).result(REPLY_S).first_token == ()
+
+
+def test_a_reply_under_a_schema_has_alternatives_too(subject: Subject) -> None:
+    reply = subject.chat.submit(replace(REQUEST, top_logprobs=5)).result(REPLY_S)
+    assert 1 <= len(reply.first_token) <= 5
+    assert all(math.isfinite(logprob) for _, logprob in reply.first_token)
+
+
+def test_what_a_grammar_forbids_is_no_alternative() -> None:
+    ranked = rank_tokens([("b", -2.0), ("x", -math.inf), ("a", -0.5), ("c", -2.0)], 2)
+    assert ranked == (("a", -0.5), ("b", -2.0))
 
 
 def test_a_prompt_that_is_too_long_is_a_model_error(subject: Subject) -> None:

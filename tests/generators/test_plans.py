@@ -1,24 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
 from collections import Counter
+from collections.abc import Iterable
 
 import pytest
 
-from generators.plans import (
-    MANNERS,
-    MAX_REPEATS,
-    Plan,
-    PlanSettings,
-    assign_splits,
-    fill,
-    plan_utterances,
-    row_seed,
-    share_out,
-)
+from generators.plans import MAX_REPEATS, ROUND_ROWS, plan_round
+from generators.quotas import MANNERS, Quotas, Standing, missing_rows
+from generators.shares import assign_splits, row_seed, share_out
 from generators.utterances import MANNERS as MANNER_PROMPTS
 from validators.records import Evidence, PlannedUtterance, Split
 
 SHARES: dict[Split, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+Rows = tuple[PlannedUtterance, ...]
 
 
 def pair(story: int, section: int = 0, character: str = "Ida", label: str = "joy", cause: str = "rain") -> Evidence:
@@ -27,84 +21,158 @@ def pair(story: int, section: int = 0, character: str = "Ida", label: str = "joy
     )
 
 
-def asked(
+def wanted(
     rows: int = 10,
     contextual_rows: int | None = None,
     weights: dict[str, float] | None = None,
-    shard_rows: int = 64,
-    seed: int = 7,
-) -> PlanSettings:
-    return PlanSettings(
+    splits: dict[Split, float] | None = None,
+    tries: int = 4,
+) -> Quotas:
+    return Quotas(
         rows=rows,
         contextual_rows=rows if contextual_rows is None else contextual_rows,
         weights={"joy": 1.0} if weights is None else weights,
+        splits={"train": 1.0} if splits is None else splits,
         neutral="neutral",
         intensities=(1, 2),
-        shard_rows=shard_rows,
-        seed=seed,
+        tries=tries,
     )
 
 
-def labels(plan: Plan) -> dict[str, int]:
-    return dict(Counter(row.intended.label for row in plan.rows))
+def plan(
+    evidence: list[Evidence],
+    quotas: Quotas,
+    standing: Standing | None = None,
+    splits: dict[str, Split] | None = None,
+    seed: int = 7,
+    first_shard: int = 0,
+    shard_rows: int = 64,
+) -> Rows:
+    every: dict[str, Split] = {one.story_id: "train" for one in evidence}
+    return plan_round(
+        evidence,
+        every if splits is None else splits,
+        quotas,
+        standing or Standing(),
+        seed=seed,
+        first_shard=first_shard,
+        shard_rows=shard_rows,
+    )
+
+
+def after(*rounds: Rows, accepted: Iterable[PlannedUtterance] | None = None) -> Standing:
+    written = tuple(row for rows in rounds for row in rows)
+    return Standing(written, frozenset(row.utterance_id for row in (written if accepted is None else accepted)))
+
+
+def labels(rows: Rows) -> dict[str, int]:
+    return dict(Counter(row.intended.label for row in rows))
 
 
 def what(row: PlannedUtterance) -> tuple[str, int, str, str, int | None, str | None]:
-    return (
-        row.story_id,
-        row.section,
-        row.character,
-        row.intended.label,
-        row.intended.intensity,
-        row.manner,
-    )
+    return (row.story_id, row.section, row.character, row.intended.label, row.intended.intensity, row.manner)
 
 
 def test_labels_are_shared_by_weight():
     evidence = [pair(story, label=label) for story in range(20) for label in ("joy", "fear")]
-    plan = plan_utterances(evidence, asked(rows=30, weights={"joy": 2.0, "fear": 1.0}))
-    assert labels(plan) == {"joy": 20, "fear": 10}
-    assert plan.short == {}
+    assert labels(plan(evidence, wanted(rows=30, weights={"joy": 2.0, "fear": 1.0}))) == {"joy": 20, "fear": 10}
 
 
-def test_a_label_without_evidence_leaves_its_rest_to_others_and_is_short():
+def test_a_label_without_evidence_is_not_made_up_for_by_others():
     evidence = [pair(0, label="fear")] + [pair(story) for story in range(20)]
-    plan = plan_utterances(evidence, asked(rows=30, weights={"joy": 1.0, "fear": 1.0, "awe": 1.0}))
-    assert labels(plan) == {"joy": 24, "fear": 2 * MAX_REPEATS}
-    assert plan.short == {"fear": 4, "awe": 10}
+    rows = plan(evidence, wanted(rows=30, weights={"joy": 1.0, "fear": 1.0, "awe": 1.0}))
+    assert labels(rows) == {"joy": 10, "fear": 2 * MAX_REPEATS}
 
 
-def test_what_nobody_can_take_is_not_planned():
-    plan = plan_utterances([pair(0)], asked(rows=100))
-    assert len(plan.rows) == 2 * MAX_REPEATS
-    assert plan.short == {"joy": 100 - 2 * MAX_REPEATS}
+def test_the_next_round_asks_for_what_is_missing_and_no_more():
+    evidence = [pair(story, label=label) for story in range(30) for label in ("joy", "fear")]
+    quotas = wanted(rows=30, weights={"joy": 2.0, "fear": 1.0})
+    first = plan(evidence, quotas)
+    accepted = [row for row in first if row.intended.label == "fear"] + [
+        row for row in first if row.intended.label == "joy"
+    ][:13]
+    second = plan(evidence, quotas, after(first, accepted=accepted), first_shard=1)
+    assert labels(second) == {"joy": 7}
+    assert plan(evidence, quotas, after(first, second, accepted=[*accepted, *second]), first_shard=2) == ()
 
 
-def test_without_evidence_nothing_is_planned():
-    plan = plan_utterances([], asked(rows=5, weights={"joy": 1.0, "neutral": 1.0}))
-    assert plan == Plan((), {"joy": 3, "neutral": 2})
+def test_pairs_that_were_not_asked_yet_go_before_those_that_failed():
+    evidence = [pair(story) for story in range(20)]
+    first = plan(evidence, wanted(rows=8))
+    second = plan(evidence, wanted(rows=8), after(first, accepted=[]), first_shard=1)
+    assert not {what(row)[:4] for row in first} & {what(row)[:4] for row in second}
+
+
+def test_a_cell_gets_what_it_lacks():
+    evidence = [pair(story) for story in range(40)]
+    first = plan(evidence, wanted(rows=20))
+    assert Counter(row.intended.intensity for row in first) == {1: 10, 2: 10}
+    mild = [row for row in first if row.intended.intensity == 1]
+    second = plan(evidence, wanted(rows=20), after(first, accepted=mild), first_shard=1)
+    assert [row.intended.intensity for row in second] == [2] * 10
+
+
+def test_splits_have_targets_of_their_own_and_keep_to_their_stories():
+    splits: dict[str, Split] = {
+        f"s-{story:012x}": "train" if story < 6 else "validation" if story < 9 else "test" for story in range(12)
+    }
+    evidence = [pair(story, section) for story in range(12) for section in range(3)]
+    rows = plan(evidence, wanted(rows=20, splits=SHARES), splits=splits)
+    assert Counter(row.split for row in rows) == {"train": 16, "validation": 2, "test": 2}
+    assert all(splits[row.story_id] == row.split for row in rows)
+
+
+def test_what_a_split_has_no_evidence_for_goes_to_the_labels_other_splits():
+    rows = plan([pair(story) for story in range(20)], wanted(rows=10, splits=SHARES))
+    assert Counter(row.split for row in rows) == {"train": 10}
+
+
+def test_a_label_is_given_up_after_so_many_tries():
+    evidence = [pair(story) for story in range(100)]
+    quotas = wanted(rows=5, tries=3)
+    rounds: list[Rows] = []
+    while rows := plan(evidence, quotas, after(*rounds, accepted=[]), first_shard=len(rounds)):
+        rounds.append(rows)
+    assert [len(rows) for rows in rounds] == [5, 5, 5]
+    assert missing_rows(quotas, after(*rounds, accepted=[])) == {"joy": 0}
+
+
+def test_much_is_planned_by_halves():
+    evidence = [pair(story) for story in range(400)]
+    assert len(plan(evidence, wanted(rows=ROUND_ROWS))) == ROUND_ROWS
+    assert len(plan(evidence, wanted(rows=2 * ROUND_ROWS))) == ROUND_ROWS
+
+
+def test_worn_out_openings_reach_the_rows_of_their_label():
+    evidence = [pair(story, label=label) for story in range(5) for label in ("joy", "fear")]
+    standing = Standing(worn={"joy": ("I am so",)})
+    rows = plan(evidence, wanted(rows=10, weights={"joy": 1.0, "fear": 1.0}), standing)
+    assert {(row.intended.label, row.avoid) for row in rows} == {("joy", ("I am so",)), ("fear", ())}
+
+
+def test_what_nobody_can_feed_is_not_planned():
+    assert len(plan([pair(0)], wanted(rows=60))) == 2 * MAX_REPEATS
+    assert plan([], wanted(rows=5, weights={"joy": 1.0, "neutral": 1.0})) == ()
 
 
 def test_labels_that_are_not_asked_for_are_not_planned():
-    assert labels(plan_utterances([pair(0), pair(0, label="fear")], asked())) == {"joy": 6}
+    assert labels(plan([pair(0), pair(0, label="fear")], wanted())) == {"joy": 6}
 
 
 def test_neutral_rows_have_a_manner_and_no_intensity_and_others_the_reverse():
     evidence = [pair(story, label=label) for story in range(5) for label in ("joy", "fear")]
-    plan = plan_utterances(evidence, asked(rows=40, weights={"joy": 1.0, "neutral": 1.0}))
-    neutral = [row for row in plan.rows if row.intended.label == "neutral"]
-    assert len(neutral) == 20
+    rows = plan(evidence, wanted(rows=40, weights={"joy": 1.0, "neutral": 1.0}))
+    neutral = [row for row in rows if row.intended.label == "neutral"]
     assert Counter(row.manner for row in neutral) == dict.fromkeys(MANNERS, 5)
     assert {(row.intended.intensity, row.intended.cause) for row in neutral} == {(None, "")}
-    others = [row for row in plan.rows if row.intended.label != "neutral"]
+    others = [row for row in rows if row.intended.label != "neutral"]
     assert Counter(row.intended.intensity for row in others) == {1: 10, 2: 10}
     assert {(row.manner, row.intended.cause) for row in others} == {(None, "rain")}
 
 
 def test_a_speaker_with_many_pairs_counts_once_for_neutral():
     evidence = [pair(0, label=label) for label in ("joy", "fear", "awe")]
-    plan = plan_utterances(evidence, asked(rows=100, weights={"neutral": 1.0}))
-    assert len(plan.rows) == len(MANNERS) * MAX_REPEATS
+    assert len(plan(evidence, wanted(rows=60, weights={"neutral": 1.0}))) == len(MANNERS) * MAX_REPEATS
 
 
 def test_every_manner_has_words_in_the_prompt():
@@ -113,57 +181,50 @@ def test_every_manner_has_words_in_the_prompt():
 
 def test_new_sections_go_before_used_ones():
     evidence = [pair(0, section, name) for section in range(5) for name in ("Ida", "Marek", "Tom")]
-    plan = plan_utterances(evidence, asked(rows=5))
-    assert sorted(row.section for row in plan.rows) == [0, 1, 2, 3, 4]
+    assert sorted(row.section for row in plan(evidence, wanted(rows=5))) == [0, 1, 2, 3, 4]
 
 
 def test_rows_of_one_section_follow_each_other():
     evidence = [pair(story, section, name) for story in range(3) for section in range(3) for name in ("Ida", "Tom")]
-    plan = plan_utterances(evidence, asked(rows=60))
-    places = [(row.story_id, row.section) for row in plan.rows]
+    places = [(row.story_id, row.section) for row in plan(evidence, wanted(rows=60))]
     assert places == sorted(places)
 
 
 @pytest.mark.parametrize(("rows", "contextual"), [(10, 0), (10, 3), (10, 10), (7, 5), (1, 1), (12, 11)])
 def test_as_many_rows_are_contextual_as_asked_for_and_they_lie_evenly(rows, contextual):
-    plan = plan_utterances([pair(story) for story in range(20)], asked(rows=rows, contextual_rows=contextual))
-    flags = [row.contextual for row in plan.rows]
+    flags = [row.contextual for row in plan([pair(story) for story in range(20)], wanted(rows, contextual))]
     assert sum(flags) == contextual
     for end in range(rows + 1):
         assert sum(flags[:end]) == end * contextual // rows
 
 
-def test_contextual_rows_are_bounded_by_the_rows_that_the_evidence_feeds():
-    plan = plan_utterances([pair(0)], asked(rows=100, contextual_rows=50))
-    assert [row.contextual for row in plan.rows] == [True] * 6
+def test_a_later_round_makes_up_for_contexts_that_were_lost():
+    evidence = [pair(story) for story in range(40)]
+    first = plan(evidence, wanted(rows=20, contextual_rows=10))
+    standing = Standing(first, frozenset(row.utterance_id for row in first[:12]), contextual=2)
+    second = plan(evidence, wanted(rows=20, contextual_rows=10), standing, first_shard=1)
+    assert [row.contextual for row in second] == [True] * 8
 
 
 def test_ids_count_through_the_shards():
-    plan = plan_utterances([pair(story) for story in range(3)], asked(rows=7, shard_rows=3))
-    assert [row.utterance_id for row in plan.rows] == [
-        "u-00000-0000",
-        "u-00000-0001",
-        "u-00000-0002",
-        "u-00001-0000",
-        "u-00001-0001",
-        "u-00001-0002",
-        "u-00002-0000",
+    rows = plan([pair(story) for story in range(3)], wanted(rows=7), first_shard=4, shard_rows=3)
+    assert [row.utterance_id for row in rows] == [
+        "u-00004-0000",
+        "u-00004-0001",
+        "u-00004-0002",
+        "u-00005-0000",
+        "u-00005-0001",
+        "u-00005-0002",
+        "u-00006-0000",
     ]
 
 
-def test_the_largest_shard_that_a_recipe_may_ask_for_can_be_planned():
-    plan = plan_utterances([pair(story) for story in range(1700)], asked(rows=10_001, shard_rows=10_000))
-    assert [row.utterance_id for row in plan.rows[-2:]] == ["u-00000-9999", "u-00001-0000"]
-
-
 def test_seeds_are_in_range_differ_by_row_and_follow_the_runs_seed():
-    plan = plan_utterances([pair(story) for story in range(400)], asked(rows=2000))
-    seeds = [row.seed for row in plan.rows]
-    assert len(set(seeds)) == len(seeds) == 2000
+    evidence = [pair(story) for story in range(400)]
+    seeds = [row.seed for row in plan(evidence, wanted(rows=2000))]
+    assert len(set(seeds)) == len(seeds) == 1000
     assert all(0 <= seed < 2**31 for seed in seeds)
-    assert seeds == [row_seed(7, row.utterance_id) for row in plan.rows]
-    other = plan_utterances([pair(story) for story in range(400)], asked(rows=2000, seed=8))
-    assert not set(seeds) & {row.seed for row in other.rows}
+    assert not set(seeds) & {row.seed for row in plan(evidence, wanted(rows=2000), seed=8)}
 
 
 def test_the_seed_of_a_row_never_changes():
@@ -172,7 +233,7 @@ def test_the_seed_of_a_row_never_changes():
 
 def test_another_seed_chooses_other_pairs():
     evidence = [pair(story) for story in range(100)]
-    chosen = {seed: {row.story_id for row in plan_utterances(evidence, asked(seed=seed)).rows} for seed in (1, 2)}
+    chosen = {seed: {row.story_id for row in plan(evidence, wanted(), seed=seed)} for seed in (1, 2)}
     assert len(chosen[1]) == len(chosen[2]) == 10
     assert chosen[1] != chosen[2]
 
@@ -185,11 +246,10 @@ def test_the_plan_does_not_depend_on_the_order_of_the_evidence():
         for name in ("Ida", "Tom")
         for label in ("joy", "fear")
     ]
-    settings = asked(rows=50, weights={"joy": 1.0, "fear": 2.0, "neutral": 1.0})
-    plan = plan_utterances(evidence, settings)
+    quotas = wanted(rows=50, weights={"joy": 1.0, "fear": 2.0, "neutral": 1.0})
     shuffled = evidence[:]
     random.Random(3).shuffle(shuffled)
-    assert plan_utterances(shuffled, settings) == plan
+    assert plan(shuffled, quotas) == plan(evidence, quotas)
 
 
 # The same pair twice is no rarity: with `evidence: both` it can be given and found by the model, and two questions of
@@ -198,12 +258,11 @@ TWICE = [pair(0, cause="it was given"), pair(0, cause="the model found it")]
 
 
 def test_a_pair_with_two_causes_gives_the_same_plan_in_any_order():
-    assert plan_utterances(TWICE, asked(rows=1)) == plan_utterances(TWICE[::-1], asked(rows=1))
+    assert plan(TWICE, wanted(rows=1)) == plan(TWICE[::-1], wanted(rows=1))
 
 
 def test_a_pair_that_was_found_twice_is_planned_no_more_often():
-    plan = plan_utterances(TWICE, asked(rows=100))
-    assert max(Counter(map(what, plan.rows)).values()) == MAX_REPEATS
+    assert max(Counter(map(what, plan(TWICE, wanted(rows=60)))).values()) == MAX_REPEATS
 
 
 @pytest.mark.parametrize(
@@ -220,19 +279,6 @@ def test_a_pair_that_was_found_twice_is_planned_no_more_often():
 )
 def test_share_out(total, weights, shares):
     assert share_out(total, weights) == shares
-
-
-@pytest.mark.parametrize(
-    ("total", "capacity", "given"),
-    [
-        (10, {"a": 10, "b": 10}, {"a": 5, "b": 5}),
-        (10, {"a": 2, "b": 10}, {"a": 2, "b": 8}),
-        (10, {"a": 0, "b": 3}, {"a": 0, "b": 3}),
-        (0, {"a": 1, "b": 1}, {"a": 0, "b": 0}),
-    ],
-)
-def test_fill(total, capacity, given):
-    assert fill(total, {"a": 1.0, "b": 1.0}, capacity) == given
 
 
 def test_stories_are_split_by_share():

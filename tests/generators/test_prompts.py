@@ -12,16 +12,25 @@ import pytest
 from generators import prompts
 from generators.chat import ChatRequest
 from generators.parsing import string, structure
-from generators.prompts import EXAMPLE_NAMES, PROMPTS, Prompt, PromptName, fence, load_prompt, prompts_sha256
+from generators.prompts import (
+    EXAMPLE_NAMES,
+    PROMPTS,
+    READING_PROMPTS,
+    Prompt,
+    PromptName,
+    fence,
+    load_prompt,
+    prompts_sha256,
+)
 
 PLACEHOLDERS: dict[PromptName, set[str]] = {
     "characters": {"story"},
     "evidence": {"passage", "characters"},
-    "utterance": {"passage", "character", "emotion", "intensity", "cause", "banned"},
-    "neutral": {"passage", "character", "manner"},
+    "utterance": {"passage", "character", "emotion", "intensity", "cause", "banned", "notes"},
+    "neutral": {"passage", "character", "manner", "notes"},
     "context": {"passage", "character", "line"},
     "clean_context": {"context", "leaks"},
-    "ambiguous": {"context", "character", "line", "emotion"},
+    "ambiguous": {"context", "character", "line", "emotion", "notes"},
 }
 
 
@@ -50,7 +59,9 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 
 def test_every_prompt_file_is_known():
     folder = files("generators") / "prompts"
-    assert {file.name for file in folder.iterdir() if file.name.endswith(".txt")} == {f"{name}.txt" for name in PROMPTS}
+    assert {file.name for file in folder.iterdir() if file.name.endswith(".txt")} == {
+        f"{name}.txt" for name in (*PROMPTS, *READING_PROMPTS)
+    }
 
 
 @pytest.mark.parametrize("name", PROMPTS)

@@ -7,15 +7,13 @@ from hypothesis import strategies as st
 
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply
-from generators.plans import MANNERS
 from generators.prompts import fence, load_prompt
+from generators.quotas import MANNERS
+from generators.scenes import Scene, WritingSettings, Written
 from generators.utterances import (
     ATTEMPTS,
     CONNECTIVES,
     INTENSITIES,
-    Scene,
-    WritingSettings,
-    Written,
     because,
     differs,
     write_utterance,
@@ -62,6 +60,7 @@ def scene(
             intended=Intended(label=label, intensity=intensity, cause=cause),
             manner=manner,
             contextual=contextual,
+            split="train",
             seed=seed,
         ),
         section=section,
@@ -275,12 +274,17 @@ def test_a_row_without_a_cause_asks_without_because():
         ("ambiguous", {"line": f"Tova: {LINE[:-1]}!"}, "ambiguous", "rules", "unchanged"),
     ],
 )
-def test_what_is_rejected_says_where_and_why_and_keeps_the_reply(prompt, reply, stage, gate, reason):
+def test_what_falls_says_where_and_why_and_a_line_remains_without_its_context(prompt, reply, stage, gate, reason):
     chat = good(**{prompt: reply})
     row = finish(write_utterance(scene()), chat)
+    attempts = 1 if prompt == "utterance" else ATTEMPTS
+    if prompt != "utterance":  # the line was paid for, and stays
+        lost = Written(LINE, "she left the gate open", None, None, 1, context_lost=f"{stage}/{reason}")
+        assert row == lost
+        assert asked(chat).count(prompt) == attempts
+        return
     assert isinstance(row, RejectedRow)
     assert (row.stage, row.gate, row.reason) == (stage, gate, reason)
-    attempts = 1 if prompt == "utterance" else ATTEMPTS
     assert (row.planned_id, row.label, row.seed, row.attempt) == ("u-00000-0007", "remorse", 41, attempts)
     assert asked(chat)[-attempts:] == [prompt] * attempts  # nothing is asked after a rejection
     assert asked(chat).count(prompt) == attempts
@@ -320,19 +324,18 @@ def test_a_context_that_names_the_label_is_cleaned():
 
 
 @pytest.mark.parametrize(
-    ("reply", "gate", "reason"),
+    ("reply", "reason"),
     [
-        ({"situation": LEAKY}, "rules", "names_its_label"),
-        ({"situation": "I shut it"}, "rules", "too_short"),
-        ("{", "parse", "unparsable"),
-        (CUT, "parse", "truncated"),
+        ({"situation": LEAKY}, "names_its_label"),
+        ({"situation": "I shut it"}, "too_short"),
+        ("{", "unparsable"),
+        (CUT, "truncated"),
     ],
 )
-def test_a_context_that_was_cleaned_in_vain_is_rejected(reply, gate, reason):
+def test_a_context_that_was_cleaned_in_vain_is_lost(reply, reason):
     chat = good(context={"situation": LEAKY}, clean_context=reply)
     row = finish(write_utterance(scene()), chat)
-    assert isinstance(row, RejectedRow)
-    assert (row.stage, row.gate, row.reason) == ("clean_context", gate, reason)
+    assert row == Written(LINE, "she left the gate open", None, None, 1, context_lost=f"clean_context/{reason}")
     assert asked(chat) == ["utterance", "context", *["clean_context"] * ATTEMPTS]
 
 
@@ -340,13 +343,12 @@ def test_a_cleaned_context_may_not_copy_the_prompt_of_the_context_either():
     copied = "Tova forgot the lid of a hive during the night"
     chat = good(context={"situation": f"{copied}, to her guilt."}, clean_context={"situation": f"{copied}."})
     row = finish(write_utterance(scene()), chat)
-    assert isinstance(row, RejectedRow)
-    assert row.reason == "prompt_residue"
+    assert isinstance(row, Written)
+    assert (row.context, row.context_lost) == (None, "context/prompt_residue")
 
 
-@pytest.mark.parametrize("prompt", ["utterance", "context", "ambiguous"])
-def test_a_reply_that_utf8_cannot_hold_ends_as_a_rejected_row_that_can_be_stored(prompt):
-    row = finish(write_utterance(scene()), good(**{prompt: ChatReply("{\ud800", "stop", 1, 1)}))
+def test_a_reply_that_utf8_cannot_hold_ends_as_a_rejected_row_that_can_be_stored():
+    row = finish(write_utterance(scene()), good(utterance=ChatReply("{\ud800", "stop", 1, 1)))
     assert isinstance(row, RejectedRow)
     assert row.reason == "unparsable"
     assert to_table([row], REJECTED).num_rows == 1

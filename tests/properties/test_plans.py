@@ -6,23 +6,17 @@ from collections import Counter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generators.plans import (
-    MANNERS,
-    MAX_REPEATS,
-    SEED_SPACE,
-    PlanSettings,
-    assign_splits,
-    fill,
-    plan_utterances,
-    row_seed,
-    share_out,
-)
-from validators.records import Evidence, Intensity, Split
+from generators.plans import MAX_REPEATS, plan_round
+from generators.quotas import MANNERS, Quotas, Standing, missing_rows
+from generators.shares import SEED_SPACE, assign_splits, share_out
+from validators.records import Evidence, Intensity, PlannedUtterance, Split
 
 FEW = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 NAMES = ("Ida", "Marek", "the fox")
 LABELS = ("joy", "fear", "awe")
 WEIGHT = st.floats(0.01, 1000)
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Rows = tuple[PlannedUtterance, ...]
 INTENSITIES: list[tuple[Intensity, ...]] = [(1,), (2,), (1, 2), (2, 1)]
 
 
@@ -49,88 +43,108 @@ def evidences(draw: st.DrawFn) -> list[Evidence]:
 
 
 @st.composite
-def wanted(draw: st.DrawFn) -> PlanSettings:
+def quotas(draw: st.DrawFn) -> Quotas:
     rows = draw(st.integers(1, 150))
-    return PlanSettings(
+    return Quotas(
         rows=rows,
         contextual_rows=draw(st.integers(0, rows)),
         weights=draw(st.dictionaries(st.sampled_from([*LABELS, "neutral"]), WEIGHT, min_size=1)),
+        splits=draw(st.dictionaries(st.sampled_from(SPLITS), WEIGHT, min_size=1)),
         neutral=draw(st.sampled_from(["neutral", None])),
         intensities=draw(st.sampled_from(INTENSITIES)),
-        shard_rows=draw(st.sampled_from([1, 7, 64, 10_000])),
-        seed=draw(st.integers(0, SEED_SPACE - 1)),
+        tries=draw(st.integers(1, 5)),
     )
 
 
-def capacities(evidence: list[Evidence], asked: PlanSettings) -> dict[str, int]:
-    ways = {label: MAX_REPEATS * len(asked.intensities) for label in asked.weights}
-    pairs = {label: sum(pair.label == label for pair in evidence) for label in asked.weights}
-    if asked.neutral is not None and asked.neutral in asked.weights:
-        ways[asked.neutral] = MAX_REPEATS * len(MANNERS)
-        pairs[asked.neutral] = len({(pair.story_id, pair.section, pair.character) for pair in evidence})
-    return {label: ways[label] * pairs[label] for label in asked.weights}
+@st.composite
+def rounds(draw: st.DrawFn) -> tuple[list[Evidence], dict[str, Split], Quotas, list[Rows], list[Standing]]:
+    """Rounds to their end, with rows accepted by chance, and the standing after each."""
+    evidence = draw(evidences())
+    wanted = draw(quotas())
+    stories = sorted({pair.story_id for pair in evidence})
+    splits = {story: draw(st.sampled_from(sorted(wanted.splits))) for story in stories}
+    chance = draw(st.randoms(use_true_random=False))
+    share = draw(st.sampled_from([0.0, 0.3, 0.9, 1.0]))
+    shard_rows = draw(st.sampled_from([1, 7, 64]))
+    seed = draw(st.integers(0, SEED_SPACE - 1))
+    done: list[Rows] = []
+    standings = [Standing()]
+    shards = 0
+    while rows := plan_round(
+        evidence, splits, wanted, standings[-1], seed=seed, first_shard=shards, shard_rows=shard_rows
+    ):
+        shards += -(-len(rows) // shard_rows)
+        done.append(rows)
+        accepted = standings[-1].accepted | {row.utterance_id for row in rows if chance.random() < share}
+        standings.append(Standing((*standings[-1].written, *rows), frozenset(accepted)))
+    return evidence, splits, wanted, done, standings
 
 
 @FEW
-@given(evidences(), wanted())
-def test_counts_are_the_fill_of_the_weights(evidence, asked):
-    plan = plan_utterances(evidence, asked)
-    capacity = capacities(evidence, asked)
-    given_rows = fill(asked.rows, asked.weights, capacity)
-    counts = Counter(row.intended.label for row in plan.rows)
-    assert {label: counts[label] for label in asked.weights} == given_rows
-    assert set(counts) <= set(asked.weights)
-    assert len(plan.rows) == min(asked.rows, sum(capacity.values()))
-    assert all(counts[label] <= capacity[label] for label in asked.weights)
-    missing = {label: share - counts[label] for label, share in share_out(asked.rows, asked.weights).items()}
-    assert dict(plan.short) == {label: n for label, n in missing.items() if n > 0}
-    assert sum(row.contextual for row in plan.rows) == min(asked.contextual_rows, len(plan.rows))
+@given(rounds())
+def test_no_label_gets_more_than_its_quota_nor_more_tries(run):
+    _, _, wanted, done, standings = run
+    for rows, before, after in zip(done, standings[:-1], standings[1:], strict=True):
+        missing = missing_rows(wanted, before)
+        planned = Counter(row.intended.label for row in rows)
+        assert set(planned) <= set(wanted.weights)
+        assert all(planned[label] <= missing[label] for label in planned)
+        for label, target in wanted.targets.items():
+            assert after.accepted_of(label).total() <= target
+    written = Counter(row.intended.label for row in standings[-1].written)
+    assert all(written[label] <= wanted.tries * target for label, target in wanted.targets.items())
 
 
 @FEW
-@given(evidences(), wanted())
-def test_no_pair_is_asked_too_often_and_each_row_has_its_evidence(evidence, asked):
-    plan = plan_utterances(evidence, asked)
+@given(rounds())
+def test_rounds_end_only_where_nothing_is_missing_or_nothing_can_be_asked(run):
+    evidence, _, wanted, _, standings = run
+    end = standings[-1]
+    ways: Counter[tuple[object, ...]] = Counter(
+        (row.story_id, row.section, row.character, row.intended.label, row.intended.intensity, row.manner)
+        for row in end.written
+    )
+    for label, missing in missing_rows(wanted, end).items():
+        if missing:
+            neutral = label == wanted.neutral
+            manners: list[tuple[object, object]] = [(None, manner) for manner in MANNERS]
+            kinds = manners if neutral else [(intensity, None) for intensity in wanted.intensities]
+            pairs = {(p.story_id, p.section, p.character, label) for p in evidence if neutral or p.label == label}
+            assert all(ways[(*pair, *kind)] == MAX_REPEATS for pair in pairs for kind in kinds)
+
+
+@FEW
+@given(rounds())
+def test_each_row_has_its_evidence_its_split_and_an_id_of_its_own(run):
+    evidence, splits, wanted, _, standings = run
     known = {(pair.story_id, pair.section, pair.character, pair.label): pair for pair in evidence}
     speakers = {key[:3] for key in known}
-    ways: Counter[tuple[object, ...]] = Counter()
-    pairs: Counter[tuple[object, ...]] = Counter()
-    for row in plan.rows:
+    written = standings[-1].written
+    assert len({row.utterance_id for row in written}) == len(written)
+    assert len({row.seed for row in written}) == len(written)
+    for row in written:
         place = (row.story_id, row.section, row.character)
-        if row.intended.label == asked.neutral:
+        assert row.split == splits[row.story_id]
+        if row.intended.label == wanted.neutral:
             assert place in speakers
             assert row.manner in MANNERS
             assert (row.intended.intensity, row.intended.cause) == (None, "")
         else:
             assert row.intended.cause == known[*place, row.intended.label].cause
             assert row.manner is None
-            assert row.intended.intensity in asked.intensities
-        pairs[*place, row.intended.label] += 1
-        ways[*place, row.intended.label, row.intended.intensity, row.manner] += 1
-    assert all(count <= MAX_REPEATS for count in ways.values())
-    for label in asked.weights:  # no pair is asked again before all others of its label were
-        if label != asked.neutral:
-            counts = [pairs[key] for key in known if key[3] == label]
-            assert not counts or max(counts) - min(counts) <= 1
+            assert row.intended.intensity in wanted.intensities
 
 
 @FEW
-@given(evidences(), wanted(), st.randoms(use_true_random=False))
-def test_the_plan_is_a_function_of_the_set_of_evidence(evidence, asked, random):
-    plan = plan_utterances(evidence, asked)
+@given(rounds(), st.randoms(use_true_random=False))
+def test_a_round_is_a_function_of_the_set_of_evidence(run, chance):
+    evidence, splits, wanted, _, _ = run
     shuffled = evidence[:]
-    random.shuffle(shuffled)
-    assert plan_utterances(shuffled, asked) == plan
-
-
-@FEW
-@given(evidences(), wanted())
-def test_ids_and_seeds(evidence, asked):
-    rows = plan_utterances(evidence, asked).rows
-    for position, row in enumerate(rows):
-        assert row.utterance_id == f"u-{position // asked.shard_rows:05d}-{position % asked.shard_rows:04d}"
-        assert row.seed == row_seed(asked.seed, row.utterance_id)
-        assert 0 <= row.seed < SEED_SPACE
+    chance.shuffle(shuffled)
+    plans = [
+        plan_round(one, splits, wanted, Standing(), seed=3, first_shard=0, shard_rows=8) for one in (evidence, shuffled)
+    ]
+    assert plans[0] == plans[1]
 
 
 @FEW
@@ -147,22 +161,6 @@ def test_shares_sum_to_the_total_and_lie_next_to_their_weight(total, weights):
 @given(st.integers(0, 1000), st.dictionaries(st.text(max_size=3), st.integers(1, 9), max_size=9))
 def test_shares_do_not_depend_on_the_order_of_names(total, weights):
     assert share_out(total, weights) == share_out(total, dict(reversed(weights.items())))
-
-
-@FEW
-@given(
-    st.integers(0, 1_000_000),
-    st.dictionaries(st.text(max_size=3), st.tuples(WEIGHT, st.integers(0, 40_000)), max_size=40),
-)
-def test_a_fill_is_as_full_as_its_capacity_allows(total, names):
-    weights = {name: weight for name, (weight, _) in names.items()}
-    capacity = {name: room for name, (_, room) in names.items()}
-    given_rows = fill(total, weights, capacity)
-    assert set(given_rows) == set(weights)
-    assert all(0 <= given_rows[name] <= capacity[name] for name in weights)
-    assert sum(given_rows.values()) == min(total, sum(capacity.values()))
-    first = share_out(total, weights)
-    assert all(given_rows[name] >= min(first[name], capacity[name]) for name in weights)
 
 
 @st.composite

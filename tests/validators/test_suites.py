@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 
 from validators.schemas import REJECTED, UTTERANCES
-from validators.suites import ReleaseBounds, ReleaseJudgement, judge_tables
+from validators.suite_checks import ReleaseBounds
+from validators.suites import ReleaseJudgement, judge_tables
 
 LABELS = ("joy", "fear", "neutral")
 N_KEPT = 12

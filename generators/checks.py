@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the reading loop asks of a candidate: the emotion is heard; a rewritten line is less certain alone."""
+
+from generators.conversations import Conversation, read_blind
+from generators.draws import Check, Finding
+from validators.readings import Reading, RealisedRule
+from validators.roles import Passage
+
+MOST_HEARD = 2  # labels named to the writer as what was heard instead; a longer list tells it less
+
+
+def line_check(label: str, emotion: str, rule: RealisedRule | None) -> Check | None:
+    """Check that the emotion is heard in a line that is read alone. `emotion` is the label as prompts say it."""
+    if rule is None:
+        return None
+
+    def check(text: str) -> Conversation[Finding]:
+        reading = yield from read_blind(Passage(text))
+        heard = heard_instead(reading, label)
+        return Finding(
+            realised=rule.holds(reading, label),
+            margin=reading.margin(label),
+            repair=f'\nYou said: "{text}" But a listener heard {heard} in it, not {emotion}. Say something else, '
+            f"in which {emotion} is plain.",
+            heard=heard,
+            readings=(reading,),
+        )
+
+    return check
+
+
+def rewriting_check(label: str, context: str, rule: RealisedRule | None) -> Check | None:
+    """Check that a rewritten line is less certain alone than after its situation."""
+    if rule is None:
+        return None
+
+    def check(text: str) -> Conversation[Finding]:
+        alone = yield from read_blind(Passage(text))
+        in_context = yield from read_blind(Passage(text, context))
+        gain = in_context.margin(label) - alone.margin(label)
+        return Finding(
+            realised=gain > 0,
+            margin=gain,
+            repair=f'\nYou wrote: "{text}" The feeling shows too plainly in it. Say less.',
+            heard="as certain alone as in its situation",
+            readings=(alone, in_context),
+        )
+
+    return check
+
+
+def heard_instead(reading: Reading, label: str) -> str:
+    """Name the labels that a reader found more clearly than the intended one, or "nothing clear"."""
+    above = [name for name in reading.ranking[: reading.rank(label) - 1] if reading.margin(name) > 0]
+    return " and ".join(above[:MOST_HEARD]) or "nothing clear"
