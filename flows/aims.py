@@ -14,7 +14,10 @@ class Loop(Record):
     """When a row counts as realised, what becomes of one that never is, and how the writer is steered."""
 
     rank: Annotated[int, Field(ge=1)] = 3  # people who label differ between neighbours; see validators/readings.py
-    score: Annotated[float, Field(ge=0, le=10)] = 1.0  # of the label's threshold
+    score: Annotated[float, Field(ge=0, le=10)] = (
+        0.5  # of the label's threshold, which is the best one where labels are
+    )
+    # as frequent as in people's data; here each has its quota, and most are far more frequent than there
     keep_misses_above: Share | None = None
     worn_out: Annotated[int, Field(ge=2)] | None = 3  # rows of a label that open alike; more are not asked for
 

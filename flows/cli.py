@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import interrupts
+from flows import cli_evaluate, cli_readers, interrupts
 from validators.errors import AffectoryError
 
 app = typer.Typer(
@@ -122,6 +122,10 @@ def models(as_json: AsJson = False) -> None:
     _console().print(table)
 
 
+cli_evaluate.register(app)
+cli_readers.register(app)
+
+
 def main() -> None:
     """Run the command line; every expected failure is told in full and ends with its own exit code."""
     interrupts.install()
@@ -170,7 +174,10 @@ def _print_release(release: "Release") -> None:  # type: ignore[name-defined]  #
         usage = release.usage
         console.print(
             f"{usage['calls']:.0f} model calls, {usage['stored_replies']:.0f} stored replies used, "
-            f"{usage['completion_tokens']:.0f} tokens written in {usage['model_s']:.0f} s."
+            f"{usage['completion_tokens']:.0f} tokens written in {usage['model_s']:.0f} s; "
+            f"{usage['passages_read']:.0f} passages read blind in {usage['reader_s']:.0f} s. "
+            f"A kept row took {usage['seconds_per_kept_row']:.1f} s, "
+            f"{usage['tokens_per_kept_row']:.0f} tokens and {1 / max(usage['kept_per_call'], 1e-9):.1f} calls."
         )
     else:
         console.print("Nothing was left to do: no model was called.")

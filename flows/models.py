@@ -13,10 +13,9 @@ from typing import Self
 from platformdirs import user_cache_path
 from pydantic import SecretStr
 
-from flows.reader_role import Reader as ReaderRole
-from flows.readers import ReaderNeeds, open_reader
+from flows.readers import ReaderNeeds, ReaderParts, ReaderSources, find_parts, open_reader
 from flows.recipe import Recipe
-from flows.roles import Weights
+from flows.roles import Weights, Writer
 from flows.weights import ResolvedWeights, WeightsSpec, resolve_weights
 from generators.backends.registry import CHAT, open_chat, open_encoder
 from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings
@@ -83,37 +82,36 @@ class Models:
     writer_licence: str
     encoder_backend: str
     encoder_settings: EncoderSettings
-    reader: ReaderRole
+    reader: ReaderParts
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Find the weights of a recipe; whatever is missing is told before any work begins."""
-        writer, encoder = recipe.writer, recipe.encoder
-        weights = _resolve(recipe, writer.weights)
+        encoder = recipe.encoder
+        weights = _resolve(recipe, recipe.writer.weights)
         encoder_weights = _resolve(recipe, encoder.weights)
-        settings = ChatSettings(
-            name=writer.name or (weights.name if weights else writer.model_name),
-            revision=weights.revision if weights else "",
-            weights=weights.path if weights else None,
-            slots=writer.slots,
-            context_tokens=writer.context_tokens,
-            threads=writer.threads,
-            base_url=writer.base_url or "",
-            api_key=_read_key(writer.api_key_env),
-            timeout_s=writer.timeout_s,
-            options=writer.options,
+        chat = _late_chat(recipe.writer, weights)
+        encoder_settings = EncoderSettings(
+            name=encoder.name or (encoder_weights.name if encoder_weights else encoder.model_name),
+            revision=encoder_weights.revision if encoder_weights else "",
+            weights=encoder_weights.path if encoder_weights else None,
+            options=encoder.options,
+        )
+        sources = ReaderSources(
+            resolve_path=recipe.resolve,
+            resolve_weights=lambda role: _resolve(recipe, role.weights),
+            open_late=lambda role: _late_chat(role.chat, _resolve(recipe, role.chat.weights)) if role.chat else None,
+            writer=chat.model,
+            encoder=_name_of(encoder_settings),
         )
         return cls(
-            writer=LateChat(writer.backend, settings),
-            writer_licence=writer.licence or (weights.licence if weights else "") or _own_licence(writer.backend),
+            writer=chat,
+            writer_licence=recipe.writer.licence
+            or (weights.licence if weights else "")
+            or _own_licence(recipe.writer.backend),
             encoder_backend=encoder.backend,
-            encoder_settings=EncoderSettings(
-                name=encoder.name or (encoder_weights.name if encoder_weights else encoder.model_name),
-                revision=encoder_weights.revision if encoder_weights else "",
-                weights=encoder_weights.path if encoder_weights else None,
-                options=encoder.options,
-            ),
-            reader=recipe.reader,
+            encoder_settings=encoder_settings,
+            reader=find_parts(recipe.reader, sources),
         )
 
     def open_encoder(self) -> Encoder:
@@ -133,8 +131,35 @@ class Models:
         """What the run's identity records of the models, beyond what the recipe says."""
         return {
             "writer": self.writer.model,
-            "encoder": f"{self.encoder_settings.name}@{self.encoder_settings.revision}",
+            "encoder": _name_of(self.encoder_settings),
+            "reader": self.reader.version,
         }
+
+    def close(self) -> None:
+        """Close the engines that readers have of their own; the writer's is the run's to close."""
+        for parts in (self.reader, *self.reader.members):
+            if parts.chat is not None:
+                parts.chat.close()
+
+
+def _late_chat(role: Writer, weights: ResolvedWeights | None) -> LateChat:
+    settings = ChatSettings(
+        name=role.name or (weights.name if weights else role.model_name),
+        revision=weights.revision if weights else "",
+        weights=weights.path if weights else None,
+        slots=role.slots,
+        context_tokens=role.context_tokens,
+        threads=role.threads,
+        base_url=role.base_url or "",
+        api_key=_read_key(role.api_key_env),
+        timeout_s=role.timeout_s,
+        options=role.options,
+    )
+    return LateChat(role.backend, settings)
+
+
+def _name_of(encoder: EncoderSettings) -> str:
+    return f"{encoder.name}@{encoder.revision}"
 
 
 def _resolve(recipe: Recipe, weights: Weights | None) -> ResolvedWeights | None:

@@ -17,6 +17,7 @@ from flows.duplicates import STAGE as DUPLICATES_STAGE
 from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
 from flows.quality import bounded_figures, measure_quality
 from flows.quotas import Filled
+from flows.readings import ReaderUsage
 from flows.run_folder import AccountingError
 from flows.runs import REASON_ROWS, Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
@@ -107,7 +108,7 @@ def _describe(run: Run, filled: Filled, short: Mapping[str, str], kept: pa.Table
         targets=dict(filled.targets),
         yields=yield_table(planned, kept.to_pandas(), rejected.to_pandas()),
         reasons=reasons_table(rejected.to_pandas()),
-        usage=_usage(run),
+        usage=_usage(run, kept.num_rows),
     )
 
 
@@ -162,19 +163,28 @@ def summary(release: Release) -> dict[str, object]:
     }
 
 
-def _usage(run: Run) -> dict[str, float]:
-    usage = run.writer.usage
+def _usage(run: Run, kept: int) -> dict[str, float]:
+    """What this command spent, and over all commands of the run what a kept row cost."""
+    usage, reader = run.writer.usage, run.reader_usage or ReaderUsage()
     if not usage.calls + usage.hits:
         return {}
     text_s = sum(run.stage_s.get(stage, 0.0) for stage in ("evidence", UTTERANCES_STAGE))
+    spent = run.spent
     return {
         "calls": usage.calls,
         "stored_replies": usage.hits,
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "model_s": round(usage.busy_s, 1),
+        "passages_read": reader.passages,
+        "reader_s": round(reader.busy_s, 1),
         "text_stages_s": round(text_s, 1),
         "share_outside_model": round(max(0.0, 1 - usage.busy_s / text_s), 4) if text_s and usage.calls else 0.0,
+        "reader_share": round(reader.busy_s / text_s, 4) if text_s else 0.0,
+        "calls_of_all_commands": spent.calls,
+        "kept_per_call": round(kept / spent.calls, 4) if spent.calls else 0.0,
+        "tokens_per_kept_row": round(spent.tokens / kept, 1) if kept else 0.0,
+        "seconds_per_kept_row": round(text_s / kept, 2) if kept else 0.0,
         **{f"{stage}_s": round(seconds, 1) for stage, seconds in run.stage_s.items()},
     }
 

@@ -118,6 +118,7 @@ class Run:
         """Close the reader and the writer, whichever were opened; the store is its opener's."""
         if self._reader is not None:
             self._reader.close()
+        self.inputs.models.close()
         self.writer.close()
 
     def splits_of(self, story_ids: Iterable[str]) -> dict[str, Split]:

@@ -44,9 +44,9 @@ ATTEMPTS = 2  # at a situation or a rewriting: what came before is paid for, so 
 
 
 class LineReply(Reply):
-    """What the writer answers: why the line is said, then the line."""
+    """What the writer answers: why the line is said where the evidence does not tell, then the line."""
 
-    cause: str
+    cause: str = ""
     line: str
 
 
@@ -99,6 +99,7 @@ def _with_context(scene: Scene, line: Written) -> Conversation[Written]:
 def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
     """Write the cause, then the line, until a blind reader hears the emotion in it."""
     plan = scene.plan
+    line = {"line": string(LINE_CHARS)}
     values = {"passage": fence(scene.section), "character": plan.character}
     if scene.is_neutral:
         prompt = load_prompt("neutral")
@@ -118,7 +119,8 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
                 stage="line",
                 prompt=prompt,
                 values=values,
-                schema=structure(cause=string(CAUSE_CHARS), line=string(LINE_CHARS)),
+                # a cause that is known need not be written again: it is a third of the tokens
+                schema=structure(**({} if plan.intended.cause else {"cause": string(CAUSE_CHARS)}), **line),
                 shape=LineReply,
                 max_tokens=130,
                 notes=avoid_note(plan.avoid),

@@ -248,14 +248,14 @@ def _as_reply(request: ChatRequest, text: str) -> ChatReply:
 
 
 def _first_token(request: ChatRequest, text: str) -> TokenLogprobs:
-    """Make up how probable the reply's first word and the first words of the prompt's lines are.
+    """Make up how probable the reply's first word and the words of the prompt are.
 
-    A prompt that offers lettered answers has the letters there, so that whoever reads their probabilities finds some.
+    A prompt that offers answers has them there, so that whoever reads their probabilities finds some.
     """
     if not request.top_logprobs:
         return ()
-    lines = "\n".join((text, *(message.content for message in request.messages)))
-    words = list(dict.fromkeys(re.findall(r"^\W*(\w+)", lines, flags=re.MULTILINE))) or [text[:1]]
+    prompt = " ".join(message.content for message in request.messages)
+    words = list(dict.fromkeys([*text.split(maxsplit=1)[:1], *re.findall(r"\w+", prompt)]))
     rng = random.Random(_digest(request))  # noqa: S311 - repeatable, not secret
     weights = [1e-6 + rng.expovariate(1.0) ** 2 for _ in words]  # squared: some answers stand out, as a model's do
     return rank_tokens(

@@ -11,7 +11,15 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason, TokenLogprobs, rank_tokens
+from generators.chat import (
+    MAX_TOP_LOGPROBS,
+    ChatReply,
+    ChatRequest,
+    ChatSettings,
+    FinishReason,
+    TokenLogprobs,
+    rank_tokens,
+)
 from validators.errors import DeferredError, InputError, ModelError
 
 MAX_RETRY_AFTER_S = 300.0  # a server that wants a longer rest is asked again in the next run
@@ -99,8 +107,9 @@ def request_body(request: ChatRequest, settings: ChatSettings) -> dict[str, obje
     if request.schema is not None:
         schema = {"name": "reply", "strict": True, "schema": json.loads(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    if request.top_logprobs:
-        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if most := request.top_logprobs:
+        # one more, since vLLM's server gives a chosen token that is less probable in place of the last
+        body |= {"logprobs": True, "top_logprobs": max(most, min(most + 1, MAX_TOP_LOGPROBS))}
     body.update(settings.options)
     return {field: value for field, value in body.items() if value is not None}
 

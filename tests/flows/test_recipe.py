@@ -308,3 +308,28 @@ def test_more_rows_than_their_ids_can_number_are_refused(tmp_path):
     )
     with pytest.raises(InputError, match="raise shard_rows"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("reader", "problem"),
+    [
+        ("{backend: head}", "path: is missing"),
+        ("{backend: classifier}", "weights: is missing"),
+        ("{backend: ensemble, members: [{backend: echo}]}", "members: needs at least two readers"),
+        ("{backend: ensemble, members: [{backend: echo}, {backend: none}]}", "holds neither another ensemble nor none"),
+        ("{backend: descriptions, path: readers/x}", "path: only belongs to the head or ensemble reader"),
+        (
+            "{backend: head, path: x, members: [{backend: echo}, {backend: chat}]}",
+            "members: only belongs to the ensemble",
+        ),
+        ("{backend: heads}", "backend"),
+    ],
+)
+def test_a_reader_that_does_not_fit_is_refused(write, reader, problem):
+    assert problem in refusal(write(f"{GOOD}reader: {reader}\n"))
+
+
+def test_a_recipe_without_a_reader_has_one_that_needs_no_labelled_data(write):
+    reader = load_recipe(write(GOOD)).reader
+    assert reader.backend == "ensemble"
+    assert [member.backend for member in reader.members or ()] == ["descriptions", "chat"]

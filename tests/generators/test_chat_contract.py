@@ -19,7 +19,7 @@ from generators.backends.echo import ScriptedChat, find_names, reply_to
 from generators.backends.registry import CHAT, is_installed, open_chat, open_encoder
 from generators.chat import MAX_TOP_LOGPROBS, Chat, ChatReply, ChatRequest, ChatSettings, Message, rank_tokens
 from generators.encoder import EncoderSettings
-from tests.doubles.scripted_server import ScriptedServer
+from tests.doubles.scripted_server import Answer, ScriptedServer, completion
 from tests.doubles.vllm_server import ONE_THREAD, vllm_server
 from validators.errors import DeferredError, InputError, ModelError
 
@@ -173,6 +173,17 @@ def test_a_reply_under_a_schema_has_alternatives_too(subject: Subject) -> None:
     reply = subject.chat.submit(replace(REQUEST, top_logprobs=5)).result(REPLY_S)
     assert 1 <= len(reply.first_token) <= 5
     assert all(math.isfinite(logprob) for _, logprob in reply.first_token)
+
+
+def test_a_server_without_probabilities_is_not_asked_again() -> None:
+    with ScriptedServer(lambda number, body: Answer(body=completion(body, logprobs=None))) as server:
+        chat = open_chat("openai", ChatSettings("m", base_url=server.base_url))
+        error = chat.submit(LETTERS).exception(REPLY_S)
+        chat.close()
+    assert isinstance(error, ModelError)
+    assert not isinstance(error, DeferredError)
+    assert "no token probabilities" in str(error)
+    assert len(server.calls) == 1
 
 
 def test_what_a_grammar_forbids_is_no_alternative() -> None:

@@ -227,7 +227,7 @@ def test_a_row_without_a_cause_asks_without_because():
         ("utterance", spoken("You sat on the wall and would not look at me."), "line", "rules", "copies_section"),
         (
             "utterance",
-            spoken("You died because I was too lazy to walk back."),
+            spoken("I was too lazy to walk back ten steps."),
             "line",
             "rules",
             "prompt_residue",
