@@ -18,6 +18,9 @@ from validators.schemas import COLUMN_DESCRIPTIONS
 if TYPE_CHECKING:
     from flows.release import Release
 
+ROLES = ("writer", "encoder", "reader")
+MACHINE = {key.rpartition(".")[2] for key in EXCLUDED if key.startswith(tuple(f"{role}." for role in ROLES))}
+
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
@@ -146,13 +149,13 @@ def _figure(value: float | None) -> str:
 
 def _without_machine(recipe: dict[str, object]) -> dict[str, object]:
     """Leave out what says where and how fast models run: it decides no row, and may name a host of the user."""
-    shown: dict[str, object] = {}
-    for key, value in recipe.items():
-        if key in {"writer", "encoder"} and isinstance(value, dict):
-            shown[key] = {name: one for name, one in value.items() if f"{key}.{name}" not in EXCLUDED}
-        else:
-            shown[key] = value
-    return shown
+    return {key: _decides(value) if key in ROLES else value for key, value in recipe.items()}
+
+
+def _decides(role: object) -> object:
+    if isinstance(role, dict):
+        return {key: _decides(value) for key, value in role.items() if key not in MACHINE}
+    return [_decides(one) for one in role] if isinstance(role, list) else role
 
 
 def _head(run: Run, tables: Mapping[str, pa.Table], kept: int) -> str:

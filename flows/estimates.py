@@ -10,11 +10,13 @@ TOKENS_PER_WORD = 1.35  # English prose in the tokenisers of Qwen, Llama and Mis
 REPLY_TOKENS: dict[PromptName, int] = {  # seen with the embedded writer
     "characters": 45,
     "evidence": 105,
-    "utterance": 45,
+    "utterance": 25,
     "context": 55,
     "ambiguous": 22,
 }
-LINES_KEPT = 0.7  # share of rows whose line passes the gates and goes on to context and rewriting
+DRAWS_PER_ROW = 3.2  # lines drawn for each row that is kept: gates reject one in six, the reader one in two
+READING_TOKENS = 60  # read by a Chat reader for a line beyond the prompt that all lines share
+LINES_KEPT = 0.7  # share of rows that are to have a context and come to it
 ROW_BYTES = 900  # of a kept row as Parquet with its share of rejected rows and replies
 CPU_WRITE_TOKENS_PER_S = 14.0  # embedded writer, two cores, four slots; a newer processor doubles both
 CPU_READ_TOKENS_PER_S = 72.0
@@ -38,7 +40,7 @@ def estimate(inputs: Inputs) -> dict[str, float]:
     calls: dict[PromptName, float] = {
         "characters": len(inputs.stories) if asks_model else 0,
         "evidence": len(sections) if asks_model else 0,
-        "utterance": rows,
+        "utterance": rows * (DRAWS_PER_ROW if recipe.reader.backend != "none" else 1.2),
         "context": contextual * LINES_KEPT,
         "ambiguous": contextual * LINES_KEPT,
     }
@@ -47,6 +49,10 @@ def estimate(inputs: Inputs) -> dict[str, float]:
         fixed = TOKENS_PER_WORD * len(words(load_prompt(name).template.template))
         read += count * (fixed + (0 if name == "ambiguous" else section_tokens))
         write += count * REPLY_TOKENS[name]
+    if any(one.backend == "chat" for one in (recipe.reader, *(recipe.reader.members or ()))):
+        calls["read"] = rows * DRAWS_PER_ROW + 4 * contextual
+        read += calls["read"] * READING_TOKENS
+        write += calls["read"]
     on_gpu = recipe.writer.backend in {"vllm", "openai"}
     read_rate, write_rate = (
         (GPU_READ_TOKENS_PER_S, GPU_WRITE_TOKENS_PER_S) if on_gpu else (CPU_READ_TOKENS_PER_S, CPU_WRITE_TOKENS_PER_S)
@@ -54,7 +60,7 @@ def estimate(inputs: Inputs) -> dict[str, float]:
     return {
         "stories": len(inputs.stories),
         "sections_asked": len(sections) if asks_model else 0,
-        "rows_planned": rows,
+        "rows_wanted": rows,
         "model_calls": round(sum(calls.values())),
         "prompt_tokens_beyond_the_cached_prefix": round(read),
         "tokens_written": round(write),

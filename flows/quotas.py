@@ -99,7 +99,8 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
                 first_shard=first_shard,
                 shard_rows=run.recipe.shard_rows,
             )
-            _store(run, len(rounds), rows)
+            if rows:
+                _store(run, len(rounds), rows)
         if not rows:
             break
         worked, cut = _work(run, Round(len(rounds), first_shard, rows), make_all)

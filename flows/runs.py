@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,9 @@ from generators.draws import NOT_REALISED
 from generators.prompts import prompts_sha256
 from generators.shares import assign_splits
 from validators.errors import DeferredError, GateError
+from validators.readings import Reading
 from validators.records import Split, Story
+from validators.roles import Passage
 from validators.schemas import SCHEMA_VERSION
 from validators.taxonomy import Taxonomy, taxonomy_sha256
 
@@ -139,9 +142,8 @@ class Run:
     def side_by_side(self, stage: str, conversations: Iterable[Conversation[Row]]) -> Iterator[tuple[int, Row]]:
         """Advance conversations on writer and reader; a `DeferredError` at the end if a row got no answer."""
         unanswered: list[DeferredError] = []
-        read = self.reader.submit if self.reader else None
         begun = self._until_stopped(conversations)
-        for position, row in side_by_side(begun, self.writer.submit, self.writer.slots, read):
+        for position, row in side_by_side(begun, self.writer.submit, self.writer.slots, self._read):
             if self.stopping.is_set():
                 raise StoppedError(stage)
             if isinstance(row, DeferredError):
@@ -156,6 +158,12 @@ class Run:
                 where=unanswered[0].where,
                 next_step="run the same command again: what was answered is stored, and only the rest is asked",
             )
+
+    def _read(self, passage: Passage) -> Future[Reading]:
+        """Have a passage read; only what is read opens the reader."""
+        if self.reader is None:
+            raise TypeError("something is to be read, and the recipe has no reader")
+        return self.reader.submit(passage)
 
     def advance(self, stage: str, *, kept: int, rejected: int) -> None:
         """Tell the progress, with the rate of the engine so far."""

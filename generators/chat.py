@@ -41,6 +41,8 @@ class ChatRequest:
     temperature: float
     seed: int
     min_p: float = 0.05  # drops the improbable tail, so that temperature 0.8 stays on topic (as llama.cpp's default)
+    avoid_words: tuple[str, ...] = ()
+    """Words that the reply is not to hold. A wish: an engine that can forbids them, another takes no notice."""
     top_logprobs: int = 0
     """How many alternatives to tell of at the first token of the reply; up to `MAX_TOP_LOGPROBS`."""
 

@@ -9,8 +9,8 @@ from validators.roles import Passage
 MOST_HEARD = 2  # labels named to the writer as what was heard instead; a longer list tells it less
 
 
-def line_check(label: str, emotion: str, rule: RealisedRule | None) -> Check | None:
-    """Check that the emotion is heard in a line that is read alone. `emotion` is the label as prompts say it."""
+def line_check(label: str, rule: RealisedRule | None) -> Check | None:
+    """Check that the emotion is heard in a line that is read alone."""
     if rule is None:
         return None
 
@@ -20,8 +20,8 @@ def line_check(label: str, emotion: str, rule: RealisedRule | None) -> Check | N
         return Finding(
             realised=rule.holds(reading, label),
             margin=reading.margin(label),
-            repair=f'\nYou said: "{text}" But a listener heard {heard} in it, not {emotion}. Say something else, '
-            f"in which {emotion} is plain.",
+            # the emotion stands in the question already: a small model says the word that it has read last
+            repair=f'\nYou said: "{text}" But a listener heard {heard} in it. Say something else.',
             heard=heard,
             readings=(reading,),
         )

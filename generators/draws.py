@@ -54,6 +54,8 @@ class Question(Generic[Answer]):
     max_tokens: int
     notes: str = ""
     """What the writer is told from the start, such as openings not to use."""
+    avoid_words: tuple[str, ...] = ()
+    """Words by which a gate would reject the reply: an engine that can does not write them in the first place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def draw(
                 max_tokens=question.max_tokens,
                 temperature=temperature,
                 seed=(plan.seed + attempt) % SEED_SPACE,
+                avoid_words=question.avoid_words,
             )
         )
         answer = parse_reply(reply, question.shape)

@@ -70,6 +70,11 @@ class Scene:
         return () if self.is_neutral else (self.label.name, *self.label.synonyms)
 
     @property
+    def avoid_words(self) -> tuple[str, ...]:
+        """The single words that name the emotion; phrases are left to the gate."""
+        return tuple(word for word in self.synonyms if " " not in word)
+
+    @property
     def emotion(self) -> str:
         """The emotion as a prompt says it."""
         return self.label.title.lower()

@@ -124,12 +124,13 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
                 shape=LineReply,
                 max_tokens=130,
                 notes=avoid_note(plan.avoid),
+                avoid_words=scene.avoid_words,
             ),
             read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
             gates=scene.line_gates(prompt),
             attempts=scene.settings.candidates,
             temperature=scene.settings.temperature,
-            check=line_check(scene.plan.intended.label, scene.emotion, scene.settings.rule),
+            check=line_check(scene.plan.intended.label, scene.settings.rule),
         )
     )
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from flows import cli
 from flows.recipe import Recipe, load_recipe
 from tests.flows.builds import command
+from validators.taxonomy import Taxonomy, builtin_taxonomy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,6 +23,18 @@ PAGES = sorted([*ROOT.glob("*.md"), ROOT / "outputs" / "README.md"])
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def write_goemotions(folder: Path, taxonomy: Taxonomy, rows: dict[str, int]) -> None:
+    """Made-up labelled texts in GoEmotions' format, so many a label."""
+    folder.mkdir()
+    (folder / "labels.txt").write_text("\n".join(taxonomy.names))
+    for name, each in rows.items():
+        lines = []
+        for index, label in enumerate(taxonomy.labels):
+            words = label.synonyms or ("the bus", "at ten")
+            lines += [f"{name} {n}: {label.name}, {words[n % len(words)]}\t{index}\tid{n}" for n in range(each)]
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
 
 
 COMMANDS = [line for block in blocks("bash") for line in block.strip().splitlines()]
@@ -40,7 +53,7 @@ def test_make_knows_the_targets(line):
 def test_every_command_of_the_command_line_is_in_the_readme_and_has_help():
     for one in cli.app.registered_commands:
         assert one.callback is not None
-        assert f"affectory {one.callback.__name__}" in README
+        assert f"affectory {one.name or one.callback.__name__}" in README
         assert one.callback.__doc__
 
 
@@ -48,15 +61,22 @@ def test_every_command_of_the_command_line_is_in_the_readme_and_has_help():
 def test_the_commands_run_as_the_readme_says(tmp_path):
     """With the scripted backend in place of the embedded writer: the real one is built by tests/test_embedded.py."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    taxonomy = builtin_taxonomy("goemotions")
+    write_goemotions(tmp_path / "goemotions", taxonomy, {"train": 12, "dev": 4})
     here = Path.cwd()
     os.chdir(tmp_path)
     try:
         lines = [line for line in COMMANDS if line.startswith("affectory")]
-        assert len(lines) == 4
+        assert len(lines) == 6
         for line in lines:
             arguments = shlex.split(line)[1:]
             if arguments[0] in {"plan", "build"}:
-                arguments += ["--set", "writer={backend: echo}", "--set", "encoder={backend: hashed}"]
+                for setting in ("writer={backend: echo}", "encoder={backend: hashed}", "loop={rank: 14, score: 0}"):
+                    arguments += ["--set", setting]
+            if arguments[0] == "train-reader":
+                arguments += ["--hashed"]
+            if arguments[0] == "evaluate":
+                arguments += ["--encoder", "hashed"]
             result = command(*arguments, env={"PYTHONPATH": str(ROOT)})
             assert result.returncode == 0, result.stdout + result.stderr
         python = blocks("python")[0]
@@ -66,8 +86,11 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
 
 
 def test_the_recipe_in_the_readme_loads(tmp_path):
-    (tmp_path / "mine.yaml").write_text(blocks("yaml")[0])
+    mine, dials = blocks("yaml")
+    (tmp_path / "mine.yaml").write_text(mine)
     assert load_recipe(tmp_path / "mine.yaml").utterances.rows == 1000
+    (tmp_path / "dials.yaml").write_text(mine + dials)
+    assert load_recipe(tmp_path / "dials.yaml").floors.labels == 24
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
@@ -77,8 +100,6 @@ def test_every_shipped_recipe_loads_and_is_in_the_readme(path):
 
 
 def test_the_taxonomy_in_the_contributing_page_is_valid():
-    from validators.taxonomy import Taxonomy
-
     text = re.findall(r"```yaml\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.DOTALL)[0]
     assert Taxonomy.model_validate(YAML(typ="safe", pure=True).load(text)).names == ("joy", "anger")
 

@@ -6,6 +6,7 @@ the free cores make ggml spin at its barriers, so `threads` should not exceed wh
 """
 
 import json
+import urllib.request
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -50,6 +51,7 @@ class LlamaChat:
             ) from error
         self._model = f"{settings.name}@{settings.revision}" if settings.revision else settings.name
         self._slots = settings.slots
+        self._tokens: dict[str, tuple[int, ...]] = {}
         self._pool = ThreadPoolExecutor(settings.slots, thread_name_prefix="llama")
 
     @property
@@ -71,6 +73,25 @@ class LlamaChat:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._server = None
 
+    def _single_tokens(self, word: str) -> tuple[int, ...]:
+        """The tokens that are the whole word. One that takes several cannot be forbidden without others: left alone."""
+        known = self._tokens.get(word)
+        if known is None:
+            forms = (f" {word}", f" {word.capitalize()}", word.capitalize())
+            pieces = [self._tokenise(form) for form in forms]
+            known = self._tokens[word] = tuple(piece[0] for piece in pieces if len(piece) == 1)
+        return known
+
+    def _tokenise(self, text: str) -> list[int]:
+        # the binding has no call for it; the engine answers on loopback
+        request = urllib.request.Request(  # noqa: S310 - the engine's own http address
+            f"{self._server.listening_address}/tokenize",
+            data=json.dumps({"content": text, "add_special": False}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            return [int(token) for token in json.load(answer)["tokens"]]
+
     def _ask(self, request: ChatRequest) -> ChatReply:
         body: dict[str, object] = {
             "messages": [{"role": message.role, "content": message.content} for message in request.messages],
@@ -80,6 +101,9 @@ class LlamaChat:
             "seed": request.seed,
             "cache_prompt": True,
         }
+        if request.avoid_words:
+            tokens = {token for word in request.avoid_words for token in self._single_tokens(word)}
+            body["logit_bias"] = [[token, False] for token in sorted(tokens)]
         if request.schema is not None:
             body["grammar"] = compact_grammar(request.schema)
         if request.top_logprobs:

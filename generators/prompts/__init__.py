@@ -56,6 +56,7 @@ class Prompt:
         temperature: float,
         seed: int,
         top_logprobs: int = 0,
+        avoid_words: tuple[str, ...] = (),
     ) -> ChatRequest:
         """Fill the template; a missing value is a KeyError, since it is a bug and not a bad row."""
         question = Message("user", self.template.substitute(values))
@@ -67,6 +68,7 @@ class Prompt:
             temperature=temperature,
             seed=seed,
             top_logprobs=top_logprobs,
+            avoid_words=avoid_words,
         )
 
     @property

@@ -16,7 +16,12 @@ from tests.flows.builds import write_recipe
 from validators.errors import GateError, InputError
 
 # the echo reader hears one label in two; of 28 labels, the first 14 are one row in four
-READ = ("reader={backend: echo}", "loop.rank=14", "utterances.labels=[joy, fear, neutral]", "utterances.rows=30")
+READ = (
+    "reader={backend: echo}",
+    "loop={rank: 14, score: 1.0}",
+    "utterances.labels=[joy, fear, neutral]",
+    "utterances.rows=30",
+)
 
 
 @pytest.fixture(scope="module")

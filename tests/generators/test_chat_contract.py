@@ -3,6 +3,7 @@
 
 import json
 import math
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -189,6 +190,16 @@ def test_a_server_without_probabilities_is_not_asked_again() -> None:
 def test_what_a_grammar_forbids_is_no_alternative() -> None:
     ranked = rank_tokens([("b", -2.0), ("x", -math.inf), ("a", -0.5), ("c", -2.0)], 2)
     assert ranked == (("a", -0.5), ("b", -2.0))
+
+
+def test_a_word_that_is_to_be_avoided_is_not_written_where_the_engine_can_forbid_it(subject: Subject) -> None:
+    free = replace(REQUEST, schema=None, max_tokens=24, temperature=0.0)
+    text = subject.chat.submit(free).result(REPLY_S).text
+    word = max(re.findall(r"(?<= )[a-z]{3,}", text) or ["sailor"], key=text.count)
+    reply = subject.chat.submit(replace(free, avoid_words=(word,))).result(REPLY_S)
+    assert reply.completion_tokens > 0
+    if subject.backend in {"llama", "vllm"}:
+        assert word not in re.findall(r"[a-z]+", reply.text)
 
 
 def test_a_prompt_that_is_too_long_is_a_model_error(subject: Subject) -> None:
