@@ -83,7 +83,8 @@ def read_synthetic(folder: Path, labels: Sequence[str], split: Split = "all") ->
 
     All splits by default: the test data comes from elsewhere and is checked for copies, so that nothing of the release
     needs to be held out, and a small release needs every row. `train` leaves the release's own validation and test rows
-    out, as whoever compares with other work on its splits does. Releases of older schemas are read too.
+    out, as whoever compares with other work on its splits does. Rows kept as misses (`realised` false) are left out;
+    releases of older schemas are read too.
     """
     pattern = f"{DATA}/utterances/{'*' if split == 'all' else 'train-*'}.parquet"
     files = sorted(folder.glob(pattern))
@@ -91,7 +92,8 @@ def read_synthetic(folder: Path, labels: Sequence[str], split: Split = "all") ->
         raise InputError(
             f"there is no {pattern}", where=str(folder), next_step="Name the folder of a finished run or a release."
         )
-    rows = [row for file in files for row in _read(file)]
+    # rows that a recipe keeps as misses do not express their label
+    rows = [row for file in files for row in _read(file) if row.get("realised") is not False]
     rows.sort(key=lambda row: str(row["utterance_id"]))
     if len(rows) < 2:
         raise InputError(f"the release holds {len(rows)} rows; a student needs at least two", where=str(folder))
@@ -118,7 +120,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
         raise InputError(
             f"the table has no column {', '.join(missing)}", where=str(file), next_step="Name a release of Affectory."
         )
-    wanted = [name for name in (*_COLUMNS, "perceived", "reader") if name in table.schema.names]
+    wanted = [name for name in (*_COLUMNS, "perceived", "reader", "realised") if name in table.schema.names]
     return table.select(wanted).to_pylist()
 
 

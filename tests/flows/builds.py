@@ -6,6 +6,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
 
 from flows.build import build, build_release, in_turn
 from flows.progress import SilentProgress
@@ -40,6 +43,11 @@ def build_in_turn(recipe: Path, output: Path, *overrides: str) -> Release:
     """Build without Prefect, which takes seconds that a test of the rows need not spend."""
     with open_run_of(read_inputs(load_recipe(recipe, overrides)), output, SilentProgress()) as run:
         return build_release(run, in_turn)
+
+
+def rows(output: Path, pattern: str = "data/utterances/*.parquet") -> list[dict[str, Any]]:
+    """The rows of tables below a folder, in the order of their files."""
+    return [row for path in sorted(output.glob(pattern)) for row in pq.read_table(path).to_pylist()]
 
 
 def command(

@@ -7,12 +7,11 @@ import sys
 import time
 
 import psutil
-import pyarrow.parquet as pq
 import pytest
 
 from flows.manifest import verify_release
 from generators.backends import echo
-from tests.flows.builds import command, run_build, write_recipe
+from tests.flows.builds import command, rows, run_build, write_recipe
 from validators.errors import DeferredError, GateError, InputError, RecipeMismatchError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -24,24 +23,6 @@ def finished(tmp_path_factory, prefect_server):
     recipe = write_recipe(folder)
     output = folder / "out"
     return recipe, output, run_build(recipe, output)
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """Every request that reaches the scripted model."""
-    requests = []
-    answer = echo.reply_to
-
-    def record(request, faults=None):
-        requests.append(request)
-        return answer(request, faults)
-
-    monkeypatch.setattr(echo, "reply_to", record)
-    return requests
-
-
-def rows(output, pattern="data/utterances/*.parquet"):
-    return [row for path in sorted(output.glob(pattern)) for row in pq.read_table(path).to_pylist()]
 
 
 def test_every_planned_row_is_kept_or_rejected(finished):

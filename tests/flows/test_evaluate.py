@@ -42,7 +42,12 @@ def lines(n_rows: int, seed: int, *, informative: bool = True) -> list[tuple[str
 
 
 def write_release(
-    folder: Path, rows: Sequence[tuple[str, str]], *, split: str = "train", perceived: Any = lambda label: None
+    folder: Path,
+    rows: Sequence[tuple[str, str]],
+    *,
+    split: str = "train",
+    perceived: Any = lambda label: None,
+    realised: bool | None = None,
 ) -> Path:
     """Write the utterances table of a release, all other columns empty."""
     empty = {pa.string(): "x", pa.int64(): 0, pa.bool_(): False}
@@ -56,6 +61,7 @@ def write_release(
                 "intended": {"label": label, "intensity": 1, "cause": ""},
                 "perceived": perceived(label),
                 "reader": "echo",
+                "realised": realised,
                 "split": split,
             }
             for n, (text, label) in enumerate(rows)
@@ -263,3 +269,9 @@ def test_splits_and_bad_folders(tmp_path: Path) -> None:
     assert "joy" in release_taxonomy(folder, "goemotions").names
     with pytest.raises(InputError, match="neither built in nor a file"):
         release_taxonomy(folder, "goemotion")
+
+
+def test_rows_that_were_kept_as_misses_teach_nothing(tmp_path: Path) -> None:
+    folder = write_release(tmp_path / "r", lines(9, seed=1), realised=True)
+    write_release(folder, lines(6, seed=2), split="validation", realised=False)
+    assert len(read_synthetic(folder, LABELS)) == 9

@@ -4,7 +4,6 @@
 import json
 from collections import Counter
 
-import pyarrow.parquet as pq
 import pytest
 
 from flows.manifest import verify_release
@@ -12,7 +11,7 @@ from flows.recipe import load_recipe
 from flows.runs import read_inputs
 from generators.backends import echo
 from tests.flows.builds import build_in_turn as run_build
-from tests.flows.builds import write_recipe
+from tests.flows.builds import rows, write_recipe
 from validators.errors import GateError, InputError
 
 # the echo reader hears one label in two; of 28 labels, the first 14 are one row in four
@@ -27,24 +26,6 @@ READ = (
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
     return write_recipe(tmp_path_factory.mktemp("recipe"))
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """Every request that reaches the scripted model."""
-    requests = []
-    answer = echo.reply_to
-
-    def record(request, faults=None):
-        requests.append(request)
-        return answer(request, faults)
-
-    monkeypatch.setattr(echo, "reply_to", record)
-    return requests
-
-
-def rows(output, pattern="data/utterances/*.parquet"):
-    return [row for path in sorted(output.glob(pattern)) for row in pq.read_table(path).to_pylist()]
 
 
 def labels(output):

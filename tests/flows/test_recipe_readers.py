@@ -27,8 +27,8 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("reader")
+def head(tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp("reader")
     write_goemotions(folder / "data", TAXONOMY, {"train": 12, "dev": 4})
     train, dev = (
         read_labelled(LabelledSpec.parse(str(folder / "data" / f"{name}.tsv")), TAXONOMY.names)

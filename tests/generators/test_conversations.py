@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply, ChatRequest, Message
-from generators.conversations import OPEN_PER_SLOT, Conversation, side_by_side
+from generators.conversations import OPEN_PER_SLOT, Conversation, read_blind, side_by_side
+from generators.conversations import ask as ask_writer
 from validators.errors import DeferredError, ModelError
+from validators.readings import Reading, make_reading
+from validators.roles import Passage
 
 
 def ask(text: str) -> ChatRequest:
@@ -24,7 +27,7 @@ def echo(request: ChatRequest) -> str:
 def talk(name: str, turns: int) -> Conversation[list[str]]:
     heard: list[str] = []
     for turn in range(turns):
-        reply = yield ask(f"{name}.{turn}")
+        reply = yield from ask_writer(ask(f"{name}.{turn}"))
         heard.append(reply.text)
     return heard
 
@@ -172,7 +175,7 @@ def test_a_model_that_did_not_answer_ends_its_row_alone():
     def careful(name: str) -> Conversation[str]:
         try:
             yield ask(name)
-            reply = yield ask(f"{name} again")
+            reply = yield from ask_writer(ask(f"{name} again"))
         finally:
             closed.append(name)
         return reply.text
@@ -227,3 +230,36 @@ def test_every_conversation_ends_as_exactly_one_row(turns, slots, data):
             assert row == questions
     texts = [echo(request) for request in chat.requests]
     assert len(set(texts)) == len(texts)
+
+
+READING = make_reading(("joy",), (0.7,), (0.5,))
+
+
+def test_a_reading_takes_no_slot_and_comes_back_to_who_asked_for_it() -> None:
+    waiting: list[Future[Reading]] = []
+
+    def read(passage: Passage) -> Future[Reading]:
+        waiting.append(Future())
+        return waiting[-1]
+
+    def reads() -> Conversation[list[str]]:
+        reading = yield from read_blind(Passage("line"))
+        return [str(reading.score("joy"))]
+
+    def submit(request: ChatRequest) -> Future[ChatReply]:
+        if echo(request) == "w.2":  # the writer's only slot was free all the time
+            waiting[0].set_result(READING)
+        future: Future[ChatReply] = Future()
+        future.set_result(ChatReply(echo(request), "stop", 1, 1))
+        return future
+
+    rows = list(side_by_side([reads(), talk("w", 3)], submit, 1, read))
+    assert sorted(rows, key=lambda row: row[0]) == [(0, ["0.7"]), (1, ["w.0", "w.1", "w.2"])]
+
+
+def test_a_passage_without_a_reader_is_a_bug_that_is_told() -> None:
+    def reads() -> Conversation[Reading]:
+        return (yield from read_blind(Passage("line")))
+
+    with pytest.raises(TypeError, match="no reader"):
+        list(side_by_side([reads()], ScriptedChat(echo).submit, 1))

@@ -6,7 +6,7 @@ import pytest
 from generators.draws import NOT_REALISED
 from generators.scenes import Scene, WritingSettings, Written
 from generators.utterances import write_utterance
-from tests.generators.scripted import Replies, ScriptedReader, asked, finish, question, scripted
+from tests.generators.scripted import Script, ScriptedReader, asked, finish, question, scripted
 from validators.gates import GateBounds
 from validators.readings import RealisedRule, make_reading
 from validators.records import Intended, PlannedUtterance, RejectedRow
@@ -49,7 +49,7 @@ def scene(
     )
 
 
-def lines(*texts: str) -> list[Replies]:
+def lines(*texts: str) -> list[Script]:
     return [{"cause": "x", "line": text} for text in texts]
 
 
