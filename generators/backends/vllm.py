@@ -220,7 +220,6 @@ class _Engine:
             seed=request.seed % MAX_SEED,
             structured_outputs=structured,
             output_kind=self._final_only,
-            bad_words=list(request.avoid_words) or None,  # vLLM forbids them with and without a space before
             logprobs=request.top_logprobs or None,  # 0 would ask for that of the chosen token
         )
         (rendered,) = self._engine.renderer.render_cmpl([{"prompt_token_ids": prompt}])
