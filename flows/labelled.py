@@ -19,7 +19,7 @@ from pydantic import model_validator
 
 from flows.label_map import LabelMap, read_label_map
 from flows.patterns import HubName, Revision
-from flows.tables import _jsonl_rows, _parquet_rows, csv_rows, decode
+from flows.tables import csv_rows, decode, jsonl_rows, parquet_rows
 from validators.errors import HubError, InputError
 from validators.labelled import LabelledTexts
 from validators.problems import Place, ProblemsError, did_you_mean
@@ -38,7 +38,7 @@ _HUB = re.compile(r"hub:(?P<hub>[^@\s]+)@(?P<revision>[0-9a-f]{40})(?::(?P<split
 
 Row = Mapping[str, object]
 Rows = Iterator[tuple[str, Row]]
-_READERS: dict[str, Callable[[Path], Rows]] = {".csv": csv_rows, ".jsonl": _jsonl_rows, ".parquet": _parquet_rows}
+_READERS: dict[str, Callable[[Path], Rows]] = {".csv": csv_rows, ".jsonl": jsonl_rows, ".parquet": parquet_rows}
 
 
 class LabelledSpec(Record):

@@ -23,13 +23,13 @@ from flows.utterances import STAGE as UTTERANCES
 from flows.utterances import make_utterances
 from generators.plans import plan_round
 from generators.quotas import Quotas, Standing, missing_rows
-from validators.diversity import repeated_openings
+from validators.diversity import repeated_openings, repeated_phrases
 from validators.errors import InputError
 from validators.records import Evidence, PlannedUtterance, Split
 from validators.schemas import PLANNED, REJECTED, to_records, to_table
 
 STAGE = "plan"
-MOST_WORN = 6  # openings named in a prompt; a small model takes no notice of a longer list
+MOST_WORN = 6  # openings and phrases named in a prompt; a small model takes no notice of a longer list
 
 MakeShard = Callable[[int], DoneRecord | None]
 """Makes one shard; None where the budget is spent and the shard was not begun."""
@@ -229,10 +229,15 @@ def _stand(run: Run, rounds: Sequence[Round]) -> Standing:
         written=tuple(row for one in rounds for row in one.rows),
         accepted=frozenset(row["utterance_id"] for row in accepted),
         contextual=sum(row["context"] is not None for row in accepted),
-        worn={}
-        if worn_out is None
-        else {label: repeated_openings(found, at_least=worn_out, most=MOST_WORN) for label, found in texts.items()},
+        worn={} if worn_out is None else {label: _worn(found, worn_out) for label, found in texts.items()},
     )
+
+
+def _worn(texts: Sequence[str], at_least: int) -> tuple[str, ...]:
+    """Openings, then phrases, that so many texts share: what the writer is told not to use."""
+    openings = repeated_openings(texts, at_least=at_least, most=MOST_WORN)
+    phrases = repeated_phrases(texts, at_least=at_least, most=MOST_WORN)
+    return tuple(dict.fromkeys((*openings, *phrases)))[:MOST_WORN]
 
 
 def _why(label: str, spent: str, evidence: Sequence[Evidence], quotas: Quotas, standing: Standing) -> str:

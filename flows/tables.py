@@ -39,7 +39,7 @@ class TableRow:
 
 def table_rows(recipe: Recipe, path: Path) -> Iterator[TableRow]:
     """Read a table file row by row."""
-    read = {".jsonl": _jsonl_rows, ".csv": csv_rows, ".parquet": _parquet_rows}[path.suffix.lower()]
+    read = {".jsonl": jsonl_rows, ".csv": csv_rows, ".parquet": parquet_rows}[path.suffix.lower()]
     return _mapped(recipe, str(path), read(path))
 
 
@@ -126,7 +126,8 @@ def _cell(row: Row, column: str | None, where: str) -> str | None:
     )
 
 
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, Row]]:
+def jsonl_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Read a JSONL file, each row with where it stands."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             where = f"{path}, line {number}"
@@ -168,7 +169,8 @@ def csv_rows(path: Path) -> Iterator[tuple[str, Row]]:
             raise InputError(f"A row is not CSV: {error}.", where=where, next_step="Check its quotes.") from error
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
+def parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Read a Parquet file, each row with where it stands."""
     number = 0
     try:
         with pq.ParquetFile(path) as file:

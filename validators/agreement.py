@@ -169,7 +169,7 @@ def bootstrap_intervals(
         return np.stack([mean_of_defined(weighted_auc(targets, scores, weights)), mean_of_defined(per_label), micro])
 
     estimates = figures(np.ones((len(targets), 1)))[:, 0]
-    chunks = [figures(weights) for weights in _resamples(len(targets), n_resamples, seed)]
+    chunks = [figures(weights) for weights in resamples(len(targets), n_resamples, seed)]
     replicates = np.concatenate(chunks, axis=1) if chunks else np.empty((3, 0))
     tail = (1 - confidence) / 2
     intervals: dict[str, Interval | None] = {}
@@ -215,7 +215,7 @@ def _canonical_order(targets: Flags, scores: Floats) -> NDArray[np.int64]:
     return order
 
 
-def _resamples(rows: int, n_resamples: int, seed: int) -> Iterator[Floats]:
+def resamples(rows: int, n_resamples: int, seed: int) -> Iterator[Floats]:
     """How often each row occurs in each resample, as blocks of shape (rows, some of the resamples)."""
     if not rows:
         return

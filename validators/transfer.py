@@ -9,13 +9,13 @@ All students answer the same test rows and are measured on the same resamples of
 can be subtracted: the paired bootstrap of the difference.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from validators.agreement import CHUNK_CELLS, CONFIDENCE, RESAMPLES, Interval
+from validators.agreement import CONFIDENCE, RESAMPLES, Interval, resamples
 from validators.label_metrics import found_labels, mean_of_defined, weighted_auc, weighted_f1
 
 Floats = NDArray[np.float64]
@@ -119,7 +119,7 @@ def measure(
     per_label: list[tuple[Floats, Floats]] = []
     weights_of_all = np.ones((len(targets), 1))
     for run in runs:
-        blocks = [_figures(targets, run, weights)[0] for weights in _resamples(len(targets), n_resamples, seed)]
+        blocks = [_figures(targets, run, weights)[0] for weights in resamples(len(targets), n_resamples, seed)]
         whole, auc, f1 = _figures(targets, run, weights_of_all)
         figures.append({name: np.concatenate([whole[name], *(block[name] for block in blocks)]) for name in whole})
         per_label.append((auc, f1))
@@ -146,16 +146,6 @@ def _figures(targets: Flags, answers: Answers, weights: Floats) -> tuple[dict[st
         if rule == "thresholds":
             first = f1[0]
     return figures, areas[0], first
-
-
-def _resamples(rows: int, n_resamples: int, seed: int) -> Iterator[Floats]:
-    """How often each row occurs in each resample, in blocks of shape (rows, some of the resamples); always the same."""
-    random = np.random.default_rng(seed)
-    size = max(1, CHUNK_CELLS // rows)
-    for start in range(0, n_resamples, size):
-        count = min(size, n_resamples - start)
-        cells = random.integers(rows, size=(count, rows)) * count + np.arange(count)[:, None]
-        yield np.bincount(cells.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
 
 
 def _interval(estimate: float, replicates: Floats) -> Interval | None:
