@@ -11,6 +11,7 @@ import pyarrow as pa
 from ruamel.yaml import YAML
 
 from flows.identity import EXCLUDED
+from flows.markdown import markdown_table
 from flows.runs import Run
 from generators.prompts import PROMPTS, load_prompt
 from validators.schemas import COLUMN_DESCRIPTIONS
@@ -51,13 +52,13 @@ def render_card(
         "## Figures",
         f"{release.planned} rows were written in {release.rounds} rounds, {release.kept} kept, {release.rejected} "
         "rejected: every row is accounted for.",
-        _table(
+        markdown_table(
             ["split", "rows", "stories"],
             [[split, t.num_rows, len(set(t.column("story_id").to_pylist()))] for split, t in tables.items()],
         ),
         "Splits are grouped by story: no story, and so no character, is in two of them.",
         "### Labels",
-        _table(
+        markdown_table(
             ["label", "wanted", "written", "kept", "heard at first", "heard in the end", "commonest reasons"],
             [
                 [
@@ -76,14 +77,16 @@ def render_card(
         "### Diversity",
         _diversity(figures["diversity"]),
         "### Rejected rows by reason",
-        _table(
+        markdown_table(
             ["stage", "gate", "reason", "rows"],
             [[r.stage, r.gate, r.reason, r.rows] for r in release.reasons.itertuples()],
         ),
         "### Checks of the release",
         f"{sum(bool(check['success']) for check in checks)} of {len(checks)} expectations hold (Great Expectations).",
         "## Columns",
-        _table(["column", "meaning"], [[name, text] for name, text in COLUMN_DESCRIPTIONS["utterances"].items()]),
+        markdown_table(
+            ["column", "meaning"], [[name, text] for name, text in COLUMN_DESCRIPTIONS["utterances"].items()]
+        ),
         "## How it was made",
         f"- writer: `{run.writer.model}` ({run.inputs.models.writer_licence})\n"
         + (f"- reader: `{', '.join(figures['readers'])}`\n" if figures["readers"] else "")
@@ -94,7 +97,7 @@ def render_card(
         "Rebuild: save the recipe as `recipe.yaml` and run `affectory build recipe.yaml`.",
         f"```json\n{json.dumps(recipe, indent=1, ensure_ascii=False)}\n```",
         "## Sources and licences",
-        _table(["source", "licence", "rows"], [[s, lic, n] for (s, lic), n in sorted(licences.items())]),
+        markdown_table(["source", "licence", "rows"], [[s, lic, n] for (s, lic), n in sorted(licences.items())]),
         "## Limits",
         "- The text is a language model's, in its English and with its stereotypes; small models bend the facts of the "
         "story.\n- The reader is a model too: what it hears is no person's judgement, and rows were kept by it.\n"
@@ -132,7 +135,7 @@ def _short(short: Mapping[str, str]) -> list[str]:
 
 def _diversity(figures: Mapping[str, Any]) -> str:
     groups = [("all rows", figures["overall"]), ("without neutral", figures["without_neutral"])]
-    return _table(
+    return markdown_table(
         ["group", "texts", "distinct-1", "distinct-2", "self-BLEU", "commonest opening", "its share"],
         [
             [name, g["texts"], *map(_figure, (g["distinct_1"], g["distinct_2"], g["self_bleu"])),
@@ -188,12 +191,3 @@ def _head(run: Run, tables: Mapping[str, pa.Table], kept: int) -> str:
 
 def _values(tables: Mapping[str, pa.Table], column: str) -> list[str]:
     return sorted({str(value) for table in tables.values() for value in table.column(column).unique().to_pylist()})
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(names) + " |", "| " + " | ".join("---" for _ in names) + " |"]
-    # a source is a stranger's text: a bar or a line end in it must not break the table
-    lines += [
-        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
-    ]
-    return "\n".join(lines)

@@ -3,9 +3,10 @@
 
 from collections.abc import Mapping
 
+from flows.markdown import interval_cells, markdown_table, number
 from flows.readers_store import ReaderRecord
 from flows.told_feelings import PeoplesFeelings
-from validators.agreement import Agreement, Interval
+from validators.agreement import Agreement
 from validators.label_metrics import CALIBRATION_BINS
 
 WEAK_AUC, WEAK_F1 = 0.85, 0.35
@@ -28,7 +29,7 @@ def render_reader_card(
         "probability that a person would choose it. It never sees which label was intended. Linear models on sentence "
         "embeddings and on n-grams of words and characters, combined and calibrated on out-of-fold outputs of the "
         "training rows; made by Affectory.",
-        _table(
+        markdown_table(
             ["", ""],
             [
                 ["model", f"`{record.model}`"],
@@ -40,30 +41,30 @@ def render_reader_card(
             ],
         ),
         "## Agreement with people",
-        _table(
+        markdown_table(
             ["figure", "value", "95 % interval"],
             [
-                ["macro AUC", *_interval(figures.macro_auc)],
-                ["macro F1", *_interval(figures.macro_f1)],
-                ["micro F1", *_interval(figures.micro_f1)],
-                ["calibration error, all decisions pooled", _number(figures.calibration_error), ""],
-                ["calibration error, mean over labels", _number(figures.macro_calibration_error), ""],
-                ["first label is one that people chose", _number(figures.top_1_accuracy), ""],
-                ["one of the first three labels is", _number(figures.top_3_accuracy), ""],
+                ["macro AUC", *interval_cells(figures.macro_auc)],
+                ["macro F1", *interval_cells(figures.macro_f1)],
+                ["micro F1", *interval_cells(figures.micro_f1)],
+                ["calibration error, all decisions pooled", number(figures.calibration_error), ""],
+                ["calibration error, mean over labels", number(figures.macro_calibration_error), ""],
+                ["first label is one that people chose", number(figures.top_1_accuracy), ""],
+                ["one of the first three labels is", number(figures.top_3_accuracy), ""],
             ],
         ),
         _meaning(figures, shared_texts),
         _left_out(figures),
         "### Labels",
-        _table(
+        markdown_table(
             ["label", "AUC", "F1", "threshold", "calibration error", "rows evaluated", "rows trained on"],
             [
                 [
                     label,
-                    _number(one.auc),
-                    _number(one.f1),
+                    number(one.auc),
+                    number(one.f1),
                     f"{one.threshold:.4f}",
-                    _number(one.calibration_error),
+                    number(one.calibration_error),
                     str(one.positives),
                     str(training_positives[label]),
                 ]
@@ -127,23 +128,12 @@ def _feelings(feelings: PeoplesFeelings) -> str:
             "## Agreement on what characters of stories feel (FairytaleQA)",
             f"Of {feelings.questions} questions about feelings, {feelings.feelings} name a character and have an "
             f"answer that names one of {feelings.labels} labels; the reader reads the section. Macro AUC "
-            f"{_number(feelings.macro_auc)}; where the label that people gave stands:",
-            _table(["", "first", "among the first three"], [[name, f"{a:.1%}", f"{b:.1%}"] for name, a, b in rows]),
+            f"{number(feelings.macro_auc)}; where the label that people gave stands:",
+            markdown_table(
+                ["", "first", "among the first three"], [[name, f"{a:.1%}", f"{b:.1%}"] for name, a, b in rows]
+            ),
             "Sections are narration, longer than what the reader was trained on, with several characters, and the "
             "feeling often follows from what happens instead of being said. The figures tell how the reader does far "
             "from its training data; they do not measure how well it reads utterances.",
         ]
     )
-
-
-def _interval(found: Interval | None) -> list[str]:
-    return ["not measured", ""] if found is None else [_number(found.estimate), f"{found.low:.3f} to {found.high:.3f}"]
-
-
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.3f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -55,9 +55,13 @@ def find_parts(role: ReaderRole, sources: ReaderSources) -> ReaderParts:
     """Find what a reader is made of; whatever is missing is told before any work begins."""
     if role.backend == "ensemble":
         members = tuple(find_parts(member, sources) for member in role.members or ())
-        folder = sources.resolve_path(role.path) if role.path else None
         version = " + ".join(member.version for member in members)
-        return ReaderParts(role, version, folder=folder, members=members)
+        if role.path is None:
+            return ReaderParts(role, version, members=members)
+        from flows.measured_reader import weights_sha256
+
+        folder = sources.resolve_path(role.path)
+        return ReaderParts(role, f"{version} as {weights_sha256(folder)}", folder=folder, members=members)
     if role.backend == "head":
         from flows.readers_store import reader_sha256
 
@@ -96,10 +100,24 @@ def open_reader(parts: ReaderParts, needs: ReaderNeeds) -> Reader:
     if parts.role.backend == "classifier":
         return _open_classifier(parts, needs)
     if parts.role.backend == "ensemble":
-        from generators.readers.ensemble import EnsembleReader
-
-        return EnsembleReader([open_reader(member, needs) for member in parts.members])
+        return _open_ensemble(parts, needs)
     raise ValueError(f"no reader is to be opened for {parts.role.backend!r}")
+
+
+def open_members(parts: ReaderParts, needs: ReaderNeeds) -> list[Reader]:
+    """Open the readers of an ensemble, or the one that a reader is, each by itself."""
+    return [open_reader(member, needs) for member in parts.members or (parts,)]
+
+
+def _open_ensemble(parts: ReaderParts, needs: ReaderNeeds) -> Reader:
+    from generators.readers.ensemble import EnsembleReader
+
+    members = open_members(parts, needs)
+    if parts.folder is None:
+        return EnsembleReader(members)
+    from flows.measured_reader import load_blend
+
+    return EnsembleReader(members, load_blend(parts.folder, needs.taxonomy, [member.model for member in members]))
 
 
 def _open_classifier(parts: ReaderParts, needs: ReaderNeeds) -> Reader:

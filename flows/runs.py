@@ -21,7 +21,7 @@ from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
 from flows.run_folder import DoneRecord, RunFolder, open_run
 from flows.stories import read_stories, stories_sha256
-from generators.conversations import Conversation, side_by_side
+from generators.conversations import Conversation, Slots, side_by_side
 from generators.draws import NOT_REALISED
 from generators.prompts import prompts_sha256
 from generators.shares import assign_splits
@@ -89,6 +89,7 @@ class Run:
     def __post_init__(self) -> None:
         self.recipe = self.inputs.recipe
         self.began_s = time.monotonic()
+        self.slots = Slots(self.writer.slots)
         self._lock = threading.Lock()
         self._reader: StoredReader | None = None
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -143,7 +144,7 @@ class Run:
         """Advance conversations on writer and reader; a `DeferredError` at the end if a row got no answer."""
         unanswered: list[DeferredError] = []
         begun = self._until_stopped(conversations)
-        for position, row in side_by_side(begun, self.writer.submit, self.writer.slots, self._read):
+        for position, row in side_by_side(begun, self.writer.submit, self.slots, self._read):
             if self.stopping.is_set():
                 raise StoppedError(stage)
             if isinstance(row, DeferredError):

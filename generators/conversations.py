@@ -3,12 +3,14 @@
 
 How a row is made is written as a generator that yields requests and receives replies, so that it reads from top to
 bottom; `side_by_side` advances thousands of them and keeps the engine full. A passage to be read blind is yielded in
-the same way and comes back as a `Reading`; readings take no slot of the writer's engine.
+the same way and comes back as a `Reading`; the slot waits for it, since a repair asks almost the same again.
 """
 
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from generators.chat import ChatReply, ChatRequest, Message
@@ -42,98 +44,202 @@ def read_blind(passage: Passage) -> Conversation[Reading]:
     return reading
 
 
+@dataclass(eq=False, slots=True)
+class Slot:
+    """One of the requests that an engine answers at a time, and the kind of the last one."""
+
+    kind: Kind | None = None
+
+
+class Slots:
+    """The slots of an engine, shared by all who write on it, such as two shards; given out in the order asked for."""
+
+    def __init__(self, number: int) -> None:
+        self._free = [Slot() for _ in range(number)]
+        self._asked: deque[Future[Slot]] = deque()
+        self._lock = threading.Lock()
+
+    def acquire(self) -> Future[Slot]:
+        """Ask for a slot. Who no longer wants one cancels, or gives it back."""
+        future: Future[Slot] = Future()
+        with self._lock:
+            self._asked.append(future)
+        self._give()
+        return future
+
+    def release(self, slot: Slot) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._free.append(slot)
+        self._give()
+
+    def _give(self) -> None:
+        with self._lock:
+            while self._free and self._asked:
+                future = self._asked.popleft()
+                if future.set_running_or_notify_cancel():
+                    future.set_result(self._free.pop())
+
+
+@dataclass(eq=False, slots=True)
+class _Open(Generic[Row]):
+    """A conversation that has begun, what it asks, and the slot that it holds."""
+
+    position: int
+    talk: Conversation[Row]
+    asked: Asked | None = None
+    slot: Slot | None = None
+
+
 def side_by_side(
     conversations: Iterable[Conversation[Row]],
     submit: Callable[[ChatRequest], Future[ChatReply]],
-    slots: int,
+    slots: Slots,
     read: Callable[[Passage], Future[Reading]] | None = None,
 ) -> Iterator[tuple[int, Row | DeferredError]]:
-    """Advance conversations, at most `slots` requests in flight, and yield each row with its position as it ends.
+    """Advance conversations, each in flight in a slot, and yield each row with its position as it ends.
 
     `read` is asked for the passages that conversations yield; those that yield none need no reader.
 
-    A freed slot gets a request of the kind that it has just answered, as long as one waits, and the same question
-    with another seed before all others: an engine whose slots have caches of their own then reads the constant part of
-    a prompt once per slot and kind, and not at every change.
+    A slot stays with its conversation while that asks the same kind of question, through the readings in between: an
+    engine whose slots have caches of their own then reads a repaired prompt from where it differs (on two cores, the
+    passage and the question are two thirds of what a try costs). Otherwise it gets a request of the kind that it has
+    just answered, as long as one waits, so that the constant part of a prompt is read once per slot. What is not
+    needed here goes back to those who share the engine.
     A row whose model did not answer ends as its `DeferredError`; any other failure stops all.
     """
-    desk = _Desk(conversations, OPEN_PER_SLOT * slots)
-    in_flight: dict[Future[Any], tuple[int, Conversation[Row], Asked]] = {}
-    freed: list[Kind | None] = [None] * slots
-    ended: list[tuple[int, Row | DeferredError]] = []
-    while True:
-        ended += desk.begin()
-        while freed and (taken := desk.take(freed[-1])):
-            freed.pop()
-            in_flight[submit(taken[2])] = taken
-            ended += desk.begin()
-        while desk.to_read:
-            position, conversation, passage = desk.to_read.popleft()
-            if read is None:
-                raise TypeError("a conversation has something to read, and there is no reader")
-            in_flight[read(passage)] = position, conversation, passage
-        yield from ended  # only now: the engine works while whoever reads the rows does
-        ended.clear()
-        if not in_flight:
-            return
-        done, _ = wait(in_flight, return_when=FIRST_COMPLETED)
-        for future in done:
-            position, conversation, asked = in_flight.pop(future)
-            if isinstance(asked, ChatRequest):
-                freed.append(asked.messages[:-1])
-            try:
-                reply = future.result()
-            except DeferredError as error:
-                desk.n_open -= 1
-                conversation.close()
-                ended.append((position, error))
-                continue
-            ended += desk.advance(position, conversation, reply, asked)
+    desk = _Desk(conversations, slots)
+
+    def send(conversation: _Open[Row]) -> Future[Any]:
+        if isinstance(conversation.asked, ChatRequest):
+            return submit(conversation.asked)
+        if conversation.asked is None or read is None:
+            raise TypeError("a conversation has something to read, and there is no reader")
+        return read(conversation.asked)
+
+    in_flight: dict[Future[Any], _Open[Row]] = {}
+    try:
+        while True:
+            desk.begin()
+            for conversation in desk.served():
+                in_flight[send(conversation)] = conversation
+            yield from desk.ended  # only now: the engine works while whoever reads the rows does
+            desk.ended.clear()
+            if not in_flight and desk.wanted is None:
+                return
+            done, _ = wait([*in_flight, *([desk.wanted] if desk.wanted else [])], return_when=FIRST_COMPLETED)
+            for future in done - {desk.wanted}:
+                conversation = in_flight.pop(future)
+                if desk.answer(conversation, future):
+                    in_flight[send(conversation)] = conversation
+    finally:
+        desk.leave()
 
 
+@dataclass(eq=False)
 class _Desk(Generic[Row]):
-    """The conversations that are open, and their requests that wait for a slot, by kind."""
+    """The conversations that are open, those that wait for a slot, by kind, and the rows that have ended."""
 
-    def __init__(self, conversations: Iterable[Conversation[Row]], most_open: int) -> None:
-        self._new = enumerate(conversations)
-        self._most_open = most_open
-        self._waiting: dict[Kind, deque[tuple[int, Conversation[Row], ChatRequest]]] = {}
-        self.to_read: deque[tuple[int, Conversation[Row], Passage]] = deque()
-        self.n_open = 0
+    conversations: Iterable[Conversation[Row]]
+    slots: Slots
+    wanted: Future[Slot] | None = None
+    ended: list[tuple[int, Row | DeferredError]] = field(default_factory=list)
+    _n_open: int = 0
+    _held: set[Slot] = field(default_factory=set)
+    _freed: list[Slot] = field(default_factory=list)
+    _waiting: dict[Kind | None, deque[_Open[Row]]] = field(default_factory=dict)
 
-    def begin(self) -> Iterator[tuple[int, Row]]:
-        """Open conversations until enough are; yields those that end without a question."""
-        while self.n_open < self._most_open and (begun := next(self._new, None)):
-            self.n_open += 1
-            yield from self.advance(*begun, None, None)
+    def __post_init__(self) -> None:
+        self._new = enumerate(self.conversations)
 
-    def advance(
-        self, position: int, conversation: Conversation[Row], reply: Answered | None, answered: Asked | None
-    ) -> Iterator[tuple[int, Row]]:
-        """Hand a reply to a conversation; its next request waits, or its row is yielded if that was the last one."""
+    def begin(self) -> None:
+        """Open conversations until there are enough to choose from."""
+        while self._n_open < OPEN_PER_SLOT * max(1, len(self._held)) and (begun := next(self._new, None)):
+            self._n_open += 1
+            conversation = _Open(*begun)
+            if self._advance(conversation, None):
+                self._queue(conversation)
+
+    def served(self) -> Iterator[_Open[Row]]:
+        """Give slots to those that wait, and ask for more slots or give them back."""
+        while self._waiting:
+            if self.wanted is None:
+                self.wanted = self.slots.acquire()
+            if not self._freed and self.wanted.done():
+                self._hold(self.wanted)
+            if not self._freed:
+                return
+            yield self._take(self._freed.pop())
+            self.begin()
+        self._give_back(self._freed)
+
+    def answer(self, conversation: _Open[Row], future: Future[Any]) -> bool:
+        """Hand what came of a request to its conversation; whether it goes on in the same slot.
+
+        A model that did not answer ends the row.
+        """
         try:
-            request = next(conversation) if reply is None else conversation.send(reply)
-        except StopIteration as end:
-            self.n_open -= 1
-            yield position, end.value
-            return
-        if isinstance(request, Passage):
-            self.to_read.append((position, conversation, request))
-            return
-        queue = self._waiting.setdefault(request.messages[:-1], deque())
-        if isinstance(answered, ChatRequest) and request.messages == answered.messages:
-            queue.appendleft((position, conversation, request))
+            reply = future.result()
+        except DeferredError as error:
+            conversation.talk.close()
+            self._end(conversation, error)
         else:
-            queue.append((position, conversation, request))
+            asked = self._advance(conversation, reply)
+            slot = conversation.slot
+            if isinstance(asked, Passage) or (asked and slot and asked.messages[:-1] == slot.kind):
+                return True
+        if conversation.slot:
+            self._freed.append(conversation.slot)
+            conversation.slot = None
+        if conversation.asked:
+            self._queue(conversation)
+        return False
 
-    def take(self, kind: Kind | None) -> tuple[int, Conversation[Row], ChatRequest] | None:
-        """Take the oldest request of a kind, or of the kind that most wait for."""
-        if kind not in self._waiting:
-            kind = max(self._waiting, key=lambda one: len(self._waiting[one]), default=None)
-        if kind is None:
-            return None
-        queue = self._waiting[kind]
+    def leave(self) -> None:
+        """Give back every slot, also those of conversations that are not over."""
+        self._give_back(self._held)
+
+    def _hold(self, wanted: Future[Slot]) -> None:
+        self._freed.append(wanted.result())
+        self._held.add(self._freed[-1])
+        self.wanted = None
+
+    def _give_back(self, unused: Collection[Slot]) -> None:
+        if self.wanted and not self.wanted.cancel():
+            self._hold(self.wanted)
+        self.wanted = None
+        for slot in list(unused):
+            self._held.discard(slot)
+            self.slots.release(slot)
+        self._freed.clear()
+
+    def _advance(self, conversation: _Open[Row], reply: Answered | None) -> Asked | None:
+        """Hand a reply to a conversation; what it asks next, or None where that was the last and its row has ended."""
+        try:
+            conversation.asked = next(conversation.talk) if reply is None else conversation.talk.send(reply)
+        except StopIteration as end:
+            self._end(conversation, end.value)
+        return conversation.asked
+
+    def _end(self, conversation: _Open[Row], row: Row | DeferredError) -> None:
+        conversation.asked = None
+        self._n_open -= 1
+        self.ended.append((conversation.position, row))
+
+    def _queue(self, conversation: _Open[Row]) -> None:
+        self._waiting.setdefault(_kind(conversation), deque()).append(conversation)
+
+    def _take(self, slot: Slot) -> _Open[Row]:
+        """Serve the oldest that waits with the slot's kind of request, or of the kind that most wait with."""
+        if slot.kind not in self._waiting:
+            slot.kind = max(self._waiting, key=lambda one: len(self._waiting[one]))
+        queue = self._waiting[slot.kind]
         taken = queue.popleft()
         if not queue:
-            del self._waiting[kind]
+            del self._waiting[slot.kind]
+        taken.slot = slot
         return taken
+
+
+def _kind(conversation: _Open[Any]) -> Kind | None:
+    return conversation.asked.messages[:-1] if isinstance(conversation.asked, ChatRequest) else None

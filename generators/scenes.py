@@ -67,7 +67,7 @@ class Scene:
     @property
     def synonyms(self) -> tuple[str, ...]:
         """The words that name the emotion; a neutral line may say 'neutral'."""
-        return () if self.is_neutral else (self.label.name, *self.label.synonyms)
+        return () if self.is_neutral else tuple(dict.fromkeys((self.label.name, *self.label.synonyms)))
 
     @property
     def avoid_words(self) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ CONNECTIVES = frozenset(
 CAUSE_CHARS = 120  # a clause
 LINE_CHARS = 220  # 45 words at most; longer ones ramble
 SITUATION_CHARS = 320  # two sentences
+BANNED = 4  # words that the prompt forbids by name; the gate knows them all, and a longer list costs more than it saves
 ATTEMPTS = 2  # at a situation or a rewriting: what came before is paid for, so one more try is worth it
 
 
@@ -110,7 +111,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
             "emotion": scene.emotion,
             "intensity": INTENSITIES[plan.intended.intensity or 2],
             "cause": because(plan.intended.cause),
-            "banned": ", ".join(scene.synonyms[:6]),
+            "banned": ", ".join(scene.synonyms[:BANNED]),
         }
     return (
         yield from draw(

@@ -67,10 +67,10 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
     os.chdir(tmp_path)
     try:
         lines = [line for line in COMMANDS if line.startswith("affectory")]
-        assert len(lines) == 6
+        assert len(lines) == 7
         for line in lines:
             arguments = shlex.split(line)[1:]
-            if arguments[0] in {"plan", "build"}:
+            if arguments[0] in {"plan", "build", "measure-reader"}:
                 for setting in ("writer={backend: echo}", "encoder={backend: hashed}", "loop={rank: 14, score: 0}"):
                     arguments += ["--set", setting]
             if arguments[0] == "train-reader":

@@ -43,7 +43,9 @@ def average_precision(targets: Flags, scores: Floats) -> Floats:
     """Average precision of each label (precision at each new recall, not interpolated); NaN where no row was chosen."""
     _check(targets, scores)
     columns = zip(targets.T, scores.T, strict=True)
-    return np.array([average_precision_score(*column) if column[0].any() else np.nan for column in columns])
+    precisions = np.array([average_precision_score(*column) if column[0].any() else np.nan for column in columns])
+    np.minimum(precisions, 1.0, out=precisions)  # a sum of shares: rounding can carry it a hair above one
+    return precisions
 
 
 def top_k_accuracy(targets: Flags, scores: Floats, k: int) -> float | None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A GGUF model in this process through xllamacpp (llama.cpp with continuous batching): the embedded writer.
 
-`ChatSettings.weights` is the GGUF file. One engine holds `slots` sequences and decodes them together; threads beyond
+`ChatSettings.weights` is the GGUF file. One engine decodes `slots` sequences together; threads beyond
 the free cores make ggml spin at its barriers, so `threads` should not exceed what is free.
 """
 
@@ -10,6 +10,7 @@ import urllib.request
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from generators.backends.prompt_caches import PromptCaches
 from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason, TokenLogprobs, rank_tokens
 from validators.errors import ModelError
 
@@ -18,6 +19,8 @@ FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 # Between JSON tokens llguidance would allow line breaks and indentation, on which a small model spends a quarter of
 # its tokens.
 _COMPACT = {"whitespace_flexible": False}
+
+KINDS = 4  # kinds of prompt that take turns on the sequences: line, situation, rewriting, reading
 
 
 def compact_grammar(schema: str) -> str:
@@ -35,8 +38,10 @@ class LlamaChat:
             raise ModelError("The llama backend needs a GGUF file.", next_step="Give `weights` in the recipe.")
         params = xllamacpp.CommonParams()
         params.model.path = str(settings.weights)
-        params.n_parallel = settings.slots
-        params.n_ctx = settings.context_tokens * settings.slots
+        # idle ones keep what a repair or the next row will need: with as few as `slots`, writing and reading in turns
+        # read three times as many tokens anew (simulated); more than this gain little, and each is a context of memory
+        params.n_parallel = 2 * settings.slots + KINDS
+        params.n_ctx = settings.context_tokens * params.n_parallel
         params.cpuparams.n_threads = settings.threads
         params.cpuparams_batch.n_threads = settings.threads
         params.warmup = False
@@ -51,6 +56,7 @@ class LlamaChat:
             ) from error
         self._model = f"{settings.name}@{settings.revision}" if settings.revision else settings.name
         self._slots = settings.slots
+        self._caches = PromptCaches(params.n_parallel)
         self._tokens: dict[str, tuple[int, ...]] = {}
         self._pool = ThreadPoolExecutor(settings.slots, thread_name_prefix="llama")
 
@@ -109,7 +115,8 @@ class LlamaChat:
         if request.top_logprobs:
             body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         try:
-            reply = self._server.handle_chat_completions(body)
+            with self._caches.take("\n".join(message.content for message in request.messages)) as sequence:
+                reply = self._server.handle_chat_completions(body | {"id_slot": sequence})
         except RuntimeError as error:
             raise ModelError(
                 f"llama.cpp refused a request: {error}",

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply, ChatRequest
-from generators.conversations import Conversation, Row, side_by_side
+from generators.conversations import Conversation, Row, Slots, side_by_side
 from generators.prompts import PROMPTS, PromptName, load_prompt
 from validators.readings import Reading, make_reading
 from validators.roles import Passage
@@ -58,7 +58,7 @@ class ScriptedReader:
 
 def finish(conversation: Conversation[Row], chat: ScriptedChat, reader: ScriptedReader | None = None) -> Row:
     """Run one conversation to its end."""
-    ((position, row),) = side_by_side([conversation], chat.submit, 1, reader.submit if reader else None)
+    ((position, row),) = side_by_side([conversation], chat.submit, Slots(1), reader.submit if reader else None)
     assert position == 0
     if isinstance(row, Exception):
         raise row

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import functools
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply, ChatRequest, Message
-from generators.conversations import OPEN_PER_SLOT, Conversation, read_blind, side_by_side
+from generators.conversations import OPEN_PER_SLOT, Conversation, Slots, read_blind, side_by_side
 from generators.conversations import ask as ask_writer
 from validators.errors import DeferredError, ModelError
 from validators.readings import Reading, make_reading
@@ -77,33 +80,33 @@ class Watched:
 
 def test_each_row_comes_with_its_position_and_its_own_replies():
     chat = ScriptedChat(echo)
-    rows = dict(side_by_side((talk(f"c{n}", n % 4) for n in range(20)), chat.submit, 3))
+    rows = dict(side_by_side((talk(f"c{n}", n % 4) for n in range(20)), chat.submit, Slots(3)))
     assert rows == {n: [f"c{n}.{turn}" for turn in range(n % 4)] for n in range(20)}
 
 
 def test_no_conversation_is_no_row():
     chat = ScriptedChat(echo)
-    assert list(side_by_side([], chat.submit, 4)) == []
+    assert list(side_by_side([], chat.submit, Slots(4))) == []
     assert chat.requests == []
 
 
 def test_a_conversation_that_asks_nothing_ends_at_once():
     chat = ScriptedChat(echo)
-    rows = list(side_by_side((talk(f"c{n}", 0) for n in range(3000)), chat.submit, 1))
+    rows = list(side_by_side((talk(f"c{n}", 0) for n in range(3000)), chat.submit, Slots(1)))
     assert rows == [(n, []) for n in range(3000)]
     assert chat.requests == []
 
 
 def test_a_conversation_that_asks_nothing_does_not_wait_for_others():
     chat = ByHand("slow")
-    rows = side_by_side([talk("slow", 1), talk("none", 0)], chat.submit, 2)
+    rows = side_by_side([talk("slow", 1), talk("none", 0)], chat.submit, Slots(2))
     assert next(rows) == (1, [])
     assert list(rows) == [(0, ["slow.0"])]
 
 
 def test_rows_come_as_they_end():
     chat = ByHand("fast")
-    rows = side_by_side([talk("slow", 1), talk("fast", 1), talk("faster", 1)], chat.submit, 2)
+    rows = side_by_side([talk("slow", 1), talk("fast", 1), talk("faster", 1)], chat.submit, Slots(2))
     assert next(rows) == (1, ["fast.0"])
     assert next(rows) == (2, ["faster.0"])
     chat.answer("slow.0")
@@ -126,7 +129,7 @@ def again(name: str, seeds: int) -> Conversation[str]:
 
 def test_a_freed_slot_stays_with_its_kind_of_request_as_long_as_one_waits():
     chat = ScriptedChat(echo)
-    rows = dict(side_by_side((staged(name, "line", "context") for name in "abcd"), chat.submit, 1))
+    rows = dict(side_by_side((staged(name, "line", "context") for name in "abcd"), chat.submit, Slots(1)))
     assert rows == dict(enumerate("abcd"))
     kinds = [request.messages[0].content for request in chat.requests]
     assert kinds == ["line"] * 4 + ["context"] * 4
@@ -134,7 +137,7 @@ def test_a_freed_slot_stays_with_its_kind_of_request_as_long_as_one_waits():
 
 def test_the_same_question_with_another_seed_goes_first():
     chat = ScriptedChat(echo)
-    list(side_by_side((again(name, 3) for name in "abc"), chat.submit, 1))
+    list(side_by_side((again(name, 3) for name in "abc"), chat.submit, Slots(1)))
     assert [(echo(request), request.seed) for request in chat.requests] == [(n, s) for n in "abc" for s in range(3)]
 
 
@@ -147,7 +150,7 @@ def test_few_more_conversations_are_begun_than_there_are_slots():
             yield talk(f"c{n}", 2)
 
     chat = ByHand("c")
-    rows = side_by_side(conversations(), chat.submit, 3)
+    rows = side_by_side(conversations(), chat.submit, Slots(3))
     assert begun == []
     next(rows)
     assert len(begun) <= 3 * OPEN_PER_SLOT + 3
@@ -158,7 +161,7 @@ def test_few_more_conversations_are_begun_than_there_are_slots():
 def test_at_most_so_many_requests_are_in_flight_as_there_are_slots(slots):
     chat = ScriptedChat(echo, slots=16, delay_s=0.002)
     watched = Watched(chat)
-    rows = dict(side_by_side((talk(f"c{n}", 1 + n % 3) for n in range(24)), watched.submit, slots))
+    rows = dict(side_by_side((talk(f"c{n}", 1 + n % 3) for n in range(24)), watched.submit, Slots(slots)))
     chat.close()
     assert len(rows) == 24
     assert watched.most == slots
@@ -166,7 +169,7 @@ def test_at_most_so_many_requests_are_in_flight_as_there_are_slots(slots):
 
 def test_fewer_conversations_than_slots_all_run():
     chat = ScriptedChat(echo)
-    assert len(list(side_by_side([talk("a", 1), talk("b", 1)], chat.submit, 100))) == 2
+    assert len(list(side_by_side([talk("a", 1), talk("b", 1)], chat.submit, Slots(100)))) == 2
 
 
 def test_a_model_that_did_not_answer_ends_its_row_alone():
@@ -182,7 +185,7 @@ def test_a_model_that_did_not_answer_ends_its_row_alone():
 
     refusal = DeferredError("busy")
     chat = ScriptedChat(lambda request: refusal if echo(request) == "b again" else echo(request))
-    rows = dict(side_by_side([careful("a"), careful("b"), careful("c")], chat.submit, 2))
+    rows = dict(side_by_side([careful("a"), careful("b"), careful("c")], chat.submit, Slots(2)))
     assert rows == {0: "a again", 1: refusal, 2: "c again"}
     assert sorted(closed) == ["a", "b", "c"]
 
@@ -190,7 +193,7 @@ def test_a_model_that_did_not_answer_ends_its_row_alone():
 @pytest.mark.parametrize("error", [ModelError("broken"), ValueError("a bug")])
 def test_any_other_failure_stops_all(error):
     chat = ScriptedChat(lambda request: error if echo(request) == "b.0" else echo(request))
-    rows = side_by_side([talk("a", 1), talk("b", 1), talk("c", 1)], chat.submit, 1)
+    rows = side_by_side([talk("a", 1), talk("b", 1), talk("c", 1)], chat.submit, Slots(1))
     assert next(rows) == (0, ["a.0"])
     with pytest.raises(type(error), match=str(error)):
         next(rows)
@@ -203,7 +206,7 @@ def test_a_failure_inside_of_a_conversation_stops_all():
         raise KeyError("character")
 
     with pytest.raises(KeyError, match="character"):
-        list(side_by_side([broken()], ScriptedChat(echo).submit, 2))
+        list(side_by_side([broken()], ScriptedChat(echo).submit, Slots(2)))
 
 
 def test_a_failure_to_submit_stops_all():
@@ -211,7 +214,7 @@ def test_a_failure_to_submit_stops_all():
         raise ModelError("closed")
 
     with pytest.raises(ModelError, match="closed"):
-        list(side_by_side([talk("a", 1)], submit, 2))
+        list(side_by_side([talk("a", 1)], submit, Slots(2)))
 
 
 @settings(deadline=None, max_examples=60)
@@ -220,7 +223,7 @@ def test_every_conversation_ends_as_exactly_one_row(turns, slots, data):
     failing = data.draw(st.sets(st.sampled_from([f"c{n}.{turn}" for n in range(12) for turn in range(4)]), max_size=4))
     chat = ScriptedChat(lambda request: DeferredError("busy") if echo(request) in failing else echo(request))
     conversations = (talk(f"c{n}", count) for n, count in enumerate(turns))
-    rows = list(side_by_side(conversations, chat.submit, slots))
+    rows = list(side_by_side(conversations, chat.submit, Slots(slots)))
     assert sorted(position for position, _ in rows) == list(range(len(turns)))
     for position, row in rows:
         questions = [f"c{position}.{turn}" for turn in range(turns[position])]
@@ -235,25 +238,39 @@ def test_every_conversation_ends_as_exactly_one_row(turns, slots, data):
 READING = make_reading(("joy",), (0.7,), (0.5,))
 
 
-def test_a_reading_takes_no_slot_and_comes_back_to_who_asked_for_it() -> None:
-    waiting: list[Future[Reading]] = []
+def repaired(name: str) -> Conversation[str]:
+    """A row that is read after each try and asked again with what was heard."""
+    for attempt in range(3):
+        reply = yield from ask_writer(ask(f"{name}.{attempt}"))
+        yield from read_blind(Passage(reply.text))
+    return name
 
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_slot_waits_for_the_reading_of_its_own_conversation(slots: int) -> None:
     def read(passage: Passage) -> Future[Reading]:
-        waiting.append(Future())
-        return waiting[-1]
+        future: Future[Reading] = Future()
+        future.set_result(READING)
+        return future
 
+    chat = ScriptedChat(echo)
+    rows = dict(side_by_side((repaired(name) for name in "abcd"), chat.submit, Slots(slots), read))
+    assert rows == dict(enumerate("abcd"))
+    order = [echo(request)[0] for request in chat.requests]
+    assert all(set(order[n : n + 3 * slots]) == set(order[n : n + slots]) for n in range(0, 12, 3 * slots))
+
+
+def test_a_conversation_that_begins_with_a_reading_gets_a_slot_too() -> None:
     def reads() -> Conversation[list[str]]:
         reading = yield from read_blind(Passage("line"))
         return [str(reading.score("joy"))]
 
-    def submit(request: ChatRequest) -> Future[ChatReply]:
-        if echo(request) == "w.2":  # the writer's only slot was free all the time
-            waiting[0].set_result(READING)
-        future: Future[ChatReply] = Future()
-        future.set_result(ChatReply(echo(request), "stop", 1, 1))
+    def read(passage: Passage) -> Future[Reading]:
+        future: Future[Reading] = Future()
+        future.set_result(READING)
         return future
 
-    rows = list(side_by_side([reads(), talk("w", 3)], submit, 1, read))
+    rows = list(side_by_side([reads(), talk("w", 3)], ScriptedChat(echo).submit, Slots(1), read))
     assert sorted(rows, key=lambda row: row[0]) == [(0, ["0.7"]), (1, ["w.0", "w.1", "w.2"])]
 
 
@@ -262,4 +279,67 @@ def test_a_passage_without_a_reader_is_a_bug_that_is_told() -> None:
         return (yield from read_blind(Passage("line")))
 
     with pytest.raises(TypeError, match="no reader"):
-        list(side_by_side([reads()], ScriptedChat(echo).submit, 1))
+        list(side_by_side([reads()], ScriptedChat(echo).submit, Slots(1)))
+
+
+def test_who_shares_the_slots_of_an_engine_keeps_no_more_than_it_needs() -> None:
+    slots = Slots(2)
+    chat = ByHand()
+    one = side_by_side([talk("a", 1), talk("b", 1), talk("c", 1)], chat.submit, slots)
+    other = side_by_side([talk("x", 2)], chat.submit, slots)
+    ended: dict[str, list[tuple[int, list[str] | DeferredError]]] = {"one": [], "other": []}
+    threads = [
+        threading.Thread(target=functools.partial(_extend, ended[name], rows), daemon=True)
+        for name, rows in (("one", one), ("other", other))
+    ]
+    threads[0].start()
+    _until(lambda: chat.order == ["a.0", "b.0"])
+    threads[1].start()
+    chat.answer("a.0")
+    _until(lambda: chat.order == ["a.0", "b.0", "c.0"])  # the first goes on in its own slot
+    chat.answer("b.0")
+    _until(lambda: "x.0" in chat.order)  # and gives back what it has no use for
+    for text in ("x.0", "c.0", "x.1"):
+        _until(functools.partial(chat.open.__contains__, text))
+        chat.answer(text)
+    for thread in threads:
+        thread.join(timeout=10)
+    assert sorted(ended["one"], key=lambda row: row[0]) == [(0, ["a.0"]), (1, ["b.0"]), (2, ["c.0"])]
+    assert ended["other"] == [(0, ["x.0", "x.1"])]
+
+
+@pytest.mark.parametrize("failing", ["submit", "row", "caller"])
+def test_slots_are_given_back_when_work_ends_early(failing: str) -> None:
+    slots = Slots(1)
+
+    def submit(request: ChatRequest) -> Future[ChatReply]:
+        if failing == "submit":
+            raise ModelError("closed")
+        return ScriptedChat(echo).submit(request)
+
+    def broken() -> Conversation[str]:
+        yield ask("x")
+        if failing == "row":
+            raise KeyError("character")
+        return "x"
+
+    rows = side_by_side([broken(), broken()], submit, slots)
+    if failing == "caller":
+        next(rows)
+        rows.close()  # type: ignore[attr-defined]  # a generator
+    else:
+        with pytest.raises((ModelError, KeyError)):
+            next(rows)
+    assert dict(side_by_side([talk("a", 1)], ScriptedChat(echo).submit, slots)) == {0: ["a.0"]}
+
+
+def _extend(ended: list[Any], rows: Iterator[Any]) -> None:
+    ended.extend(rows)  # not `partial(ended.extend, rows)`: an error in a thread is told with this frame
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if holds():
+            return
+        time.sleep(0.005)
+    raise AssertionError("it did not come to this within five seconds")

@@ -176,10 +176,9 @@ def test_the_situation_of_a_neutral_row_names_no_feeling_either():
 def test_the_prompt_of_a_line_says_all_that_is_planned():
     chat = good()
     finish(write_utterance(scene(intensity=1, contextual=False)), chat)
-    banned = ", ".join(("remorse", *TAXONOMY.label("remorse").synonyms)[:6])
     assert question(chat.requests[0]) == (
         f"The scene:\n{fence(SECTION)}\n\nYou are Tova. You feel remorse ({INTENSITIES[1]}), because she left the gate "
-        f"open. What do you say, without the words {banned}?"
+        "open. What do you say, without the words remorse, remorseful, regret, regretful?"
     )
 
 
