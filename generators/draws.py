@@ -145,6 +145,7 @@ def missed(plan: PlannedUtterance, stage: str, drawn: Drawn[Answer]) -> Rejected
         attempt=drawn.attempt,
         seed=plan.seed,
         reply=storable(drawn.text),
+        heard=drawn.finding.readings[0].ranking[0] if drawn.finding else "",
     )
 
 

@@ -45,7 +45,8 @@ def quality(
     realised_at_first   how often the first candidate that passed the rules was heard as intended
     realised            how often the final one was
     per_label           the last three for each label
-    confusion           kept rows by intended label, and below by the label that the reader ranks first
+    confusion           rows by intended label, and below by the label that the reader ranks first: the kept ones, and
+                        those that fell because no candidate was heard as intended, by the best of them
     nothing_perceived   kept rows that were read without any label found; they are not in the confusion
     contextual          see `_contextual`
     diversity           see diversity.py
@@ -65,6 +66,7 @@ def quality(
     judged = {name: _judged(utterances, intended, rejected, name) for name in ("realised_at_first", "realised")}
     first_reading = _readings(utterances, "perceived")
     heard = [(label, next(iter(scores))) for label, scores in zip(intended, first_reading, strict=True) if scores]
+    heard += [pair for pair in zip(lost, _column(rejected, "heard", optional=True), strict=True) if pair[1]]
     return {
         "verified": any(judged.values()),
         "readers": sorted({str(reader) for reader in _column(utterances, "reader", optional=True) if _is_set(reader)}),

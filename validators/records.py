@@ -131,3 +131,5 @@ class RejectedRow(Record):
     attempt: Annotated[int, Field(ge=0)]
     seed: int
     reply: str
+    heard: str = ""
+    """The label that a blind reader ranked first, where the row fell because the intended one was not heard."""

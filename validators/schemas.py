@@ -16,7 +16,7 @@ from validators.arrow_checks import Field, struct_check
 from validators.errors import InputError
 from validators.records import Record
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 _VERSION_KEY: Final = b"affectory_schema_version"
 _TABLE_KEY: Final = b"affectory_table"
@@ -114,6 +114,7 @@ REJECTED: Final = _schema(
         _required("attempt", INTEGER),
         _required("seed", INTEGER),
         _required("reply", TEXT),
+        _required("heard", TEXT),
     ],
 )
 
@@ -197,6 +198,7 @@ COLUMN_DESCRIPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
         "attempt": "Which attempt this was, counted from 0.",
         "seed": "Seed of the row.",
         "reply": "What had been written so far; empty if nothing.",
+        "heard": "The label that the reader ranked first where the intended one was not heard; else empty.",
     },
     "planned": {
         "utterance_id": "Identifier of the row.",

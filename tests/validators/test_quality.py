@@ -61,6 +61,7 @@ def lost(*rows: Sequence[str]) -> pd.DataFrame:
     records = [
         {"planned_id": f"u-{n}", "stage": "utterances", "gate": gate, "reason": reason}
         | {"detail": "", "label": label, "attempt": 1, "seed": 0, "reply": ""}
+        | {"heard": "neutral" if gate == "reader" else ""}
         for n, (label, gate, reason) in enumerate(rows)
     ]
     return pa.Table.from_pylist(records, schema=REJECTED).to_pandas()
@@ -120,8 +121,9 @@ def test_rows_are_counted_by_label_without_those_that_had_none():
 def test_the_confusion_goes_by_the_label_that_the_reader_ranks_first():
     found = figures(KEPT, LOST, LABELS)
     assert found["confusion"] == {
-        "joy": {"joy": 2, "fear": 0, "neutral": 1},  # neutral is common: its higher score may say less
-        "fear": {"joy": 0, "fear": 0, "neutral": 1},
+        # neutral is common: its higher score may say less; the other joy, and a fear, fell since they were not heard
+        "joy": {"joy": 2, "fear": 0, "neutral": 2},
+        "fear": {"joy": 0, "fear": 0, "neutral": 2},
         "neutral": {"joy": 0, "fear": 0, "neutral": 0},
     }
     assert found["nothing_perceived"] == 1
