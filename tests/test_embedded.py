@@ -18,8 +18,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
     from datasets import load_dataset
 
-    overrides = ["stories.limit=2", "stories.sections=4", "utterances.rows=28", "utterances.contextual_rows=4"]
-    overrides += ["floors={kept_rows: 1, labels: 1}", "utterances.tries=1", "utterances.candidates=2"]
+    # of four sections a writer of this size once made six rows and none that was heard
+    overrides = ["stories.limit=3", "stories.sections=8", "utterances.rows=24", "utterances.contextual_rows=4"]
+    overrides += ["floors={kept_rows: 1, labels: 1}", "utterances.tries=1", "utterances.candidates=3"]
     release = run_build(RECIPES / "tiny.yaml", tmp_path / "tiny", *overrides)
     assert release.planned == release.kept + release.rejected > 0
     assert verify_release(tmp_path / "tiny") == []
