@@ -35,6 +35,7 @@ class Floors(Record):
 
     kept_rows: Annotated[int, Field(ge=1)] = 1  # an empty dataset is never a success
     labels: Annotated[int, Field(ge=1)] = 1
+    kept_dialogues: Annotated[int, Field(ge=1)] = 1  # where dialogues are wanted at all
     realised: Share = 0.0  # share of the rows that passed the rules in which the reader heard the intention
     distinct_2: Share = 0.0  # different pairs of words over all pairs
     opening_share: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the commonest first three words: a ceiling

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flow: stories -> evidence -> quotas filled in rounds -> one judged release.
+"""The flow: stories -> evidence -> quotas filled in rounds -> dialogues -> one judged release.
 
 Prefect orders the work and shows it; what is done is what verifiably lies on disk. A task is a shard and takes its
 number, never rows.
@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flows import interrupts
+from flows.dialogue_rounds import fill_dialogues
 from flows.evidence import STAGE as EVIDENCE
-from flows.evidence import evidence_shards, make_evidence, read_evidence
+from flows.evidence import done_evidence, evidence_shards, make_evidence, read_evidence
 from flows.prefect_setup import prefect_api
 from flows.progress import Progress
 from flows.quotas import MakeAll, MakeShard, fill_quotas
-from flows.release import Release, close_run, is_finished
+from flows.release import Release, close_run, final_tables, is_finished
 from flows.run_folder import DoneRecord
 from flows.runs import Inputs, Run, StoppedError, open_run_of
 from validators.errors import DeferredError
@@ -35,8 +36,11 @@ def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = Fal
 def build_release(run: Run, make_all: MakeAll) -> Release:
     """Build a release stage by stage; `make_all` makes the shards of a stage."""
     evidence = find_evidence(run, make_all)
-    filled = fill_quotas(run, evidence, watched(make_all), go_on=not is_finished(run))
-    return close_run(run, filled)
+    go_on = not is_finished(run)
+    filled = fill_quotas(run, evidence, watched(make_all), go_on=go_on)
+    utterances, _ = final_tables(run, filled)
+    talked = fill_dialogues(run, utterances, evidence, watched(make_all), go_on=go_on)
+    return close_run(run, filled, talked)
 
 
 def build_with_prefect(run: Run) -> Release:
@@ -86,7 +90,7 @@ def find_evidence(run: Run, make_all: MakeAll) -> list[Evidence]:
             run,
             EVIDENCE,
             range(len(shards)),
-            lambda index: run.folder.done(EVIDENCE, index) or make_evidence(run, index, shards[index]),
+            lambda index: done_evidence(run, index) or make_evidence(run, index, shards[index]),
         )
     return read_evidence(run, len(shards))
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from ruamel.yaml import YAML
 
+from flows.dialogue_card import dialogue_parts, rate_text
 from flows.identity import EXCLUDED
 from flows.markdown import markdown_table
 from flows.runs import Run
-from generators.prompts import PROMPTS, load_prompt
+from generators.prompts import DIALOGUE_PROMPTS, PROMPTS, load_prompt
 from validators.schemas import COLUMN_DESCRIPTIONS
 
 if TYPE_CHECKING:
@@ -27,21 +28,24 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 
 def render_card(
     run: Run,
-    tables: Mapping[str, pa.Table],
+    configs: Mapping[str, Mapping[str, pa.Table]],
     *,
     release: "Release",
     figures: Mapping[str, Any],
     checks: Sequence[Mapping[str, Any]],
 ) -> str:
     """Render README.md: the YAML head that the Hub reads, then the text. Same rows, same card: it holds no times."""
+    tables = configs["utterances"]
+    dialogues = configs.get("dialogues", {})
     licences = Counter(
         (str(row["source"]), str(row["source_licence"]))
-        for table in tables.values()
+        for table in (*tables.values(), *dialogues.values())
         for row in table.select(["source", "source_licence"]).to_pylist()
     )
+    prompts = PROMPTS + (DIALOGUE_PROMPTS if dialogues else ())
     recipe = _without_machine(run.recipe.canonical())
     parts = [
-        f"---\n{_head(run, tables, release.kept)}---",
+        f"---\n{_head(run, configs, release.kept)}---",
         f"# {run.recipe.name}",
         f"{release.kept} utterances that characters of stories say or think, each written to express one emotion of "
         f"the {run.taxonomy.title} taxonomy at one intensity, with the situation before it and a rewriting whose "
@@ -66,8 +70,8 @@ def render_card(
                     release.targets.get(str(r.label), 0),
                     r.planned,
                     r.kept,
-                    _rate(figures["per_label"][r.label]["realised_at_first"]),
-                    _rate(figures["per_label"][r.label]["realised"]),
+                    rate_text(figures["per_label"][r.label]["realised_at_first"]),
+                    rate_text(figures["per_label"][r.label]["realised"]),
                     r.reasons,
                 ]
                 for r in release.yields.itertuples()
@@ -87,13 +91,14 @@ def render_card(
         markdown_table(
             ["column", "meaning"], [[name, text] for name, text in COLUMN_DESCRIPTIONS["utterances"].items()]
         ),
+        *(dialogue_parts(run, dialogues, figures["dialogues"]) if "dialogues" in figures else []),
         "## How it was made",
         f"- writer: `{run.writer.model}` ({run.inputs.models.writer_licence})\n"
         + (f"- reader: `{', '.join(figures['readers'])}`\n" if figures["readers"] else "")
         + f"- encoder for near duplicates: `{run.inputs.models.versions['encoder']}`, cosine below "
         f"{run.recipe.duplicates.similarity:g}\n"
         f"- run fingerprint: `{run.folder.fingerprint}`\n"
-        + "\n".join(f"- prompt `{name}`: sha256 `{load_prompt(name).sha256}`" for name in PROMPTS),
+        + "\n".join(f"- prompt `{name}`: sha256 `{load_prompt(name).sha256}`" for name in prompts),
         "Rebuild: save the recipe as `recipe.yaml` and run `affectory build recipe.yaml`.",
         f"```json\n{json.dumps(recipe, indent=1, ensure_ascii=False)}\n```",
         "## Sources and licences",
@@ -118,14 +123,10 @@ def _verification(run: Run, figures: Mapping[str, Any]) -> str:
         "`intended` is what the writer was asked for, `perceived` what a blind reader found, which never saw the "
         f"intention. A row is `realised` if its intended label is among the first {loop.rank} by distance above its "
         f"threshold, and reaches {loop.score:g} of that threshold. The first line that passed the rules was realised "
-        f"in {_rate(figures['realised_at_first'])} of the rows, the last one, after repair, in "
-        f"{_rate(figures['realised'])} (95 % intervals); rows that never were are "
+        f"in {rate_text(figures['realised_at_first'])} of the rows, the last one, after repair, in "
+        f"{rate_text(figures['realised'])} (95 % intervals); rows that never were are "
         + ("rejected." if loop.keep_misses_above is None else "kept as such where they came close, `realised` false.")
     )
-
-
-def _rate(rate: Mapping[str, float] | None) -> str:
-    return f"{rate['rate']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}, n {rate['rows']})" if rate else "-"
 
 
 def _short(short: Mapping[str, str]) -> list[str]:
@@ -152,7 +153,7 @@ def _figure(value: float | None) -> str:
 
 def _without_machine(recipe: dict[str, object]) -> dict[str, object]:
     """Leave out what says where and how fast models run: it decides no row, and may name a host of the user."""
-    return {key: _decides(value) if key in ROLES else value for key, value in recipe.items()}
+    return {key: _decides(value) if key in (*ROLES, "dialogues") else value for key, value in recipe.items()}
 
 
 def _decides(role: object) -> object:
@@ -161,7 +162,8 @@ def _decides(role: object) -> object:
     return [_decides(one) for one in role] if isinstance(role, list) else role
 
 
-def _head(run: Run, tables: Mapping[str, pa.Table], kept: int) -> str:
+def _head(run: Run, configs: Mapping[str, Mapping[str, pa.Table]], kept: int) -> str:
+    tables = [table for splits in configs.values() for table in splits.values()]
     licences = _values(tables, "source_licence")
     head = {
         "pretty_name": run.recipe.name,
@@ -175,10 +177,11 @@ def _head(run: Run, tables: Mapping[str, pa.Table], kept: int) -> str:
         "language_creators": ["machine-generated"],
         "configs": [
             {
-                "config_name": "utterances",
-                "default": True,
-                "data_files": [{"split": split, "path": f"data/utterances/{split}-*.parquet"} for split in tables],
+                "config_name": config,
+                **({"default": True} if config == "utterances" else {}),
+                "data_files": [{"split": split, "path": f"data/{config}/{split}-*.parquet"} for split in splits],
             }
+            for config, splits in configs.items()
         ],
     }
     text = io.StringIO()
@@ -189,5 +192,5 @@ def _head(run: Run, tables: Mapping[str, pa.Table], kept: int) -> str:
     return text.getvalue()
 
 
-def _values(tables: Mapping[str, pa.Table], column: str) -> list[str]:
-    return sorted({str(value) for table in tables.values() for value in table.column(column).unique().to_pylist()})
+def _values(tables: Sequence[pa.Table], column: str) -> list[str]:
+    return sorted({str(value) for table in tables for value in table.column(column).unique().to_pylist()})

@@ -171,6 +171,8 @@ def _print_release(release: "Release") -> None:  # type: ignore[name-defined]  #
         for label, why in sorted(release.short.items()):
             short.add_row(label, why)
         console.print(short)
+    if release.dialogues:
+        _print_dialogues(release.dialogues)
     if release.usage:
         usage = release.usage
         console.print(
@@ -183,6 +185,20 @@ def _print_release(release: "Release") -> None:  # type: ignore[name-defined]  #
     else:
         console.print("Nothing was left to do: no model was called.")
     typer.echo(f'Load it: datasets.load_dataset("{release.folder}")    Check it: affectory check {release.folder}')
+
+
+def _print_dialogues(talked: "Talked") -> None:  # type: ignore[name-defined]  # noqa: F821 - imported late
+    from validators.tables import reasons_table
+
+    table = Table("stage", "gate", "reason", "dialogues", title="Rejected dialogues by reason")
+    for row in reasons_table(talked.rejected.to_pandas()).itertuples():
+        table.add_row(str(row.stage), str(row.gate), str(row.reason), str(row.rows))
+    console = _console()
+    console.print(table)
+    console.print(
+        f"{talked.kept.num_rows} dialogues of {talked.wanted} wanted were kept, {len(talked.planned)} written in "
+        f"{talked.rounds} rounds. {talked.short}"
+    )
 
 
 if __name__ == "__main__":

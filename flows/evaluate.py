@@ -23,6 +23,7 @@ from validators.transfer import Answers, Measured, answer, measure
 Tell = Callable[[str], None]
 
 READ_ROWS = 512
+ZERO_SHOT = ("zero-shot", "nothing", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ def _differences(results: Sequence[Result], measured: dict[str, Measured]) -> It
     matched = [result.trained_on for result in results if " matched " in result.trained_on]
     for student in dict.fromkeys(result.student for result in results if result.targets != "none"):
         pairs = [((student, RELEASE, "soft"), (student, RELEASE, "hard"))]
+        pairs += [((student, RELEASE, kind), ZERO_SHOT) for kind in ("hard", "soft")]
         pairs += [((student, RELEASE, kind), (student, AS_MANY, "hard")) for kind in ("hard", "soft")]
         if matched:
             one, other = dict.fromkeys(matched)

@@ -18,7 +18,9 @@ MEANINGS: Mapping[str, str] = {
     "micro_f1": "F1 over all decisions, each row and label being one.",
     "thresholds": "A label is found where its score reaches its threshold, chosen for the highest F1 on training rows "
     "that the student had not seen (out of folds, or a held-out tenth of 5,000 rows or more); labels with fewer than "
-    "10 such rows share one. Intended labels count as true there, for soft targets too.",
+    "10 such rows share one. For soft targets the highest expected F1, a reader's scores counting as probabilities.",
+    "expected_f1": "Of each label, as many of the highest scores on the test texts as promise the highest F1 if scores "
+    "are probabilities (Jansche 2007; Ye et al. 2012): fits the test texts' shares without knowing a label.",
     "top_1": "The label of the highest score alone is found.",
     "prior_adjusted": "top_1 after the scores were calibrated on the same unseen training rows (Alexandari et al. "
     "2020) and adjusted to the shares of labels in the test texts, estimated from the texts without labels (EM of "
@@ -103,11 +105,11 @@ def results_table(evaluation: Evaluation) -> Table:
     table = Table(
         title=f"{evaluation.release} ({evaluation.release_rows} rows) tested on {evaluation.test} "
         f"({evaluation.test_rows} rows, {len(evaluation.labels)} labels)",
-        caption="95 % intervals; thr: thresholds from training rows, top: highest score, adj: priors adjusted",
+        caption="95 % intervals; thr: thresholds from training rows, exp: highest expected F1, top: highest score",
     )
     for name in ("trained on", "student", "targets", "rows"):
         table.add_column(name, justify="right" if name == "rows" else "left")
-    for name in ("macro AUC", "macro F1\nthr", "micro F1\nthr", "macro F1\ntop", "micro F1\ntop", "macro F1\nadj"):
+    for name in ("macro AUC", "macro F1\nthr", "micro F1\nthr", "macro F1\nexp", "micro F1\nexp", "macro F1\ntop"):
         table.add_column(name, justify="right")
     for result in evaluation.results:
         rows = f"{result.rows}" if result.runs == 1 else f"{result.runs} x {result.rows}"
@@ -120,18 +122,18 @@ def results_table(evaluation: Evaluation) -> Table:
             _with_bounds(figures.get("macro_auc")),
             _with_bounds(figures.get("macro_f1.thresholds")),
             _alone(figures.get("micro_f1.thresholds")),
-            _with_bounds(figures.get("macro_f1.top_1")),
-            _alone(figures.get("micro_f1.top_1")),
-            _alone(figures.get("macro_f1.prior_adjusted")),
+            _with_bounds(figures.get("macro_f1.expected_f1")),
+            _alone(figures.get("micro_f1.expected_f1")),
+            _alone(figures.get("macro_f1.top_1")),
         )
     return table
 
 
 def differences_table(evaluation: Evaluation) -> Table:
     """Show one line a difference."""
-    table = Table("minuend", "subtrahend", "macro AUC", "macro F1 thr", "macro F1 top", title="Paired differences")
+    table = Table("minuend", "subtrahend", "macro AUC", "macro F1 thr", "macro F1 exp", title="Paired differences")
     for difference in evaluation.differences:
-        names = ("macro_auc", "macro_f1.thresholds", "macro_f1.top_1")
+        names = ("macro_auc", "macro_f1.thresholds", "macro_f1.expected_f1")
         table.add_row(
             difference.one, difference.other, *(_with_bounds(difference.figures.get(name), sign="+") for name in names)
         )

@@ -15,6 +15,8 @@ from validators.schemas import EVIDENCE, REJECTED, to_records, to_table
 from validators.verdicts import Verdict
 
 STAGE = "evidence"
+LABELS = "labels"
+"""The count that tells for which labels a shard was asked."""
 CHARACTERS_TEMPERATURE = 0.2  # a list of names is looked up, not invented
 EVIDENCE_TEMPERATURE = 0.6  # below, a small model gives the same two emotions to every section
 
@@ -62,7 +64,7 @@ def make_evidence(run: Run, index: int, shard: Shard) -> DoneRecord:
                 story,
                 section,
                 known[story.story_id],
-                run.taxonomy,
+                wanted_labels(run),
                 seed=_seed(run, story, section),
                 temperature=EVIDENCE_TEMPERATURE,
             )
@@ -87,8 +89,34 @@ def make_evidence(run: Run, index: int, shard: Shard) -> DoneRecord:
         planned=len(pairs) + len(rejected),
         kept=to_table(pairs, EVIDENCE),
         rejected=to_table(rejected, REJECTED),
-        counts={"sections_asked": n_asked, "sections_with_evidence": n_fed, "pairs": len(pairs)},
+        counts={
+            "sections_asked": n_asked,
+            "sections_with_evidence": n_fed,
+            "pairs": len(pairs),
+            LABELS: _asked_for(run),
+        },
     )
+
+
+def done_evidence(run: Run, index: int) -> DoneRecord | None:
+    """The record of a shard that is done and was asked for the labels that are wanted now: quotas may change."""
+    record = run.folder.done(STAGE, index)
+    return record if record is not None and record.counts.get(LABELS) == _asked_for(run) else None
+
+
+def wanted_labels(run: Run) -> tuple[str, ...]:
+    """The labels that need evidence: all that the recipe asks for, but neutral, for which any section will do."""
+    names = [name for name in run.taxonomy.names if name != run.taxonomy.neutral]
+    wanted = run.recipe.utterances.labels or names
+    # neutral rows alone need somebody in a scene too
+    return tuple(name for name in names if name in wanted) or tuple(names)
+
+
+def _asked_for(run: Run) -> int:
+    """A number that stands for the labels that a model is asked for; 0 where none is asked."""
+    if run.recipe.stories.evidence == "given":
+        return 0
+    return int(hashlib.sha256("\n".join(wanted_labels(run)).encode()).hexdigest()[:12], 16)
 
 
 def read_evidence(run: Run, n_shards: int) -> list[Evidence]:
@@ -96,9 +124,10 @@ def read_evidence(run: Run, n_shards: int) -> list[Evidence]:
     pairs = [pair for index in range(n_shards) for pair in to_records(run.folder.read_shard(STAGE, index)[0], Evidence)]
     if not pairs:
         raise InputError(
-            "No section gives cause for any emotion of the taxonomy.",
+            "No section gives cause for any of the emotions that the recipe asks for.",
             where=str(run.folder.work / STAGE),
-            next_step="read the rejected rows there; use longer stories, another model, or stories with given feelings",
+            next_step="read the rejected rows there; ask for other labels, or use longer stories, another model, or "
+            "stories with given feelings",
         )
     return pairs
 

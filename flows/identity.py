@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 
 from flows.recipe import Recipe
@@ -29,12 +30,15 @@ QUOTAS = {
     "utterances.labels": "of which labels",
     "utterances.neutral_share": "of which labels",
     "utterances.tries": "when to give a label up",
+    "dialogues.rows": "how many dialogues are wanted",
+    "dialogues.tries": "when to give up",
     "budget": "when to stop",
     "floors": "judges the finished release",
 }
 """Keys (and all below them) that decide how many rows there are, but not what any of them is. With others the same
 folder goes on from the rows it has, and its release is made anew."""
 
+_DIALOGUE_WRITER = re.compile(r'^dialogues\.writers\.(?:"[^"]*"|[^.]+)\.')
 _SHOWN = 60  # characters of a value in a difference; a hash or a list says no more when longer
 
 
@@ -43,11 +47,16 @@ def identity(
 ) -> dict[str, str]:
     """List all that decides the rows of a run, as dotted keys with values in canonical JSON."""
     keys = dict(_flat(recipe.canonical()))
-    kept = {key: value for key, value in keys.items() if key not in EXCLUDED and not is_quota(key)}
+    kept = {key: value for key, value in keys.items() if _writer_key(key) not in EXCLUDED and not is_quota(key)}
     hashes = {"taxonomy": taxonomy_sha256, "stories": stories_sha256, "prompts": prompts_sha256}
     kept |= {f"{what}_sha256": _json(digest) for what, digest in hashes.items()}
     kept |= {f"versions.{what}": _json(version) for what, version in versions.items()}
     return dict(sorted(kept.items()))
+
+
+def _writer_key(key: str) -> str:
+    """A key of one of the writers of dialogues as that of the recipe's own writer, any other as it is."""
+    return _DIALOGUE_WRITER.sub("writer.", key)
 
 
 def is_quota(key: str) -> bool:

@@ -3,6 +3,7 @@
 
 import os
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,6 +76,14 @@ class LateChat:
 
 
 @dataclass(frozen=True)
+class LicensedChat:
+    """A writer and the licence of its weights."""
+
+    chat: LateChat
+    licence: str
+
+
+@dataclass(frozen=True)
 class Models:
     """The models of a run. Weights are found and checked when this is made, engines open when first used."""
 
@@ -83,6 +92,8 @@ class Models:
     encoder_backend: str
     encoder_settings: EncoderSettings
     reader: ReaderParts
+    others: Mapping[str, "LicensedChat"]
+    """The writers of dialogues beside the recipe's own, by their names."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -106,12 +117,15 @@ class Models:
         )
         return cls(
             writer=chat,
-            writer_licence=recipe.writer.licence
-            or (weights.licence if weights else "")
-            or _own_licence(recipe.writer.backend),
+            writer_licence=_licence(recipe.writer, weights),
             encoder_backend=encoder.backend,
             encoder_settings=encoder_settings,
             reader=find_parts(recipe.reader, sources),
+            others={
+                name: LicensedChat(_late_chat(role, found), _licence(role, found))
+                for name, role in (recipe.dialogues.writers if recipe.dialogues else {}).items()
+                for found in [_resolve(recipe, role.weights)]
+            },
         )
 
     def open_encoder(self) -> Encoder:
@@ -133,6 +147,7 @@ class Models:
             "writer": self.writer.model,
             "encoder": _name_of(self.encoder_settings),
             "reader": self.reader.version,
+            **{f"dialogues.{name}": other.chat.model for name, other in self.others.items()},
         }
 
     def close(self) -> None:
@@ -192,6 +207,10 @@ def _environment(backend: str) -> dict[str, str]:
     """What a backend wants to find in the environment before its engine is imported."""
     module = import_module(CHAT[backend].target.partition(":")[0])
     return dict(getattr(module, "ENVIRONMENT", {}))
+
+
+def _licence(role: Writer, weights: ResolvedWeights | None) -> str:
+    return role.licence or (weights.licence if weights else "") or _own_licence(role.backend)
 
 
 def _own_licence(backend: str) -> str:

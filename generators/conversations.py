@@ -22,8 +22,9 @@ Row = TypeVar("Row")
 Asked = ChatRequest | Passage
 Answered = ChatReply | Reading
 Conversation = Generator[Asked, Answered, Row]
-Kind = tuple[Message, ...]
-"""The messages before the last: the constant part of a prompt, which an engine keeps in its prefix cache."""
+Kind = tuple[str, tuple[Message, ...]]
+"""The writer, and the messages before the last: the constant part of a prompt, which an engine keeps in its prefix
+cache."""
 
 OPEN_PER_SLOT = 8  # rows begun for each slot: enough to choose from, few enough that a crash leaves little half done
 
@@ -186,7 +187,7 @@ class _Desk(Generic[Row]):
         else:
             asked = self._advance(conversation, reply)
             slot = conversation.slot
-            if isinstance(asked, Passage) or (asked and slot and asked.messages[:-1] == slot.kind):
+            if isinstance(asked, Passage) or (asked and slot and _kind(asked) == slot.kind):
                 return True
         if conversation.slot:
             self._freed.append(conversation.slot)
@@ -227,7 +228,7 @@ class _Desk(Generic[Row]):
         self.ended.append((conversation.position, row))
 
     def _queue(self, conversation: _Open[Row]) -> None:
-        self._waiting.setdefault(_kind(conversation), deque()).append(conversation)
+        self._waiting.setdefault(_kind(conversation.asked), deque()).append(conversation)
 
     def _take(self, slot: Slot) -> _Open[Row]:
         """Serve the oldest that waits with the slot's kind of request, or of the kind that most wait with."""
@@ -241,5 +242,5 @@ class _Desk(Generic[Row]):
         return taken
 
 
-def _kind(conversation: _Open[Any]) -> Kind | None:
-    return conversation.asked.messages[:-1] if isinstance(conversation.asked, ChatRequest) else None
+def _kind(asked: Asked | None) -> Kind | None:
+    return (asked.writer, asked.messages[:-1]) if isinstance(asked, ChatRequest) else None

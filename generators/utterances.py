@@ -41,7 +41,8 @@ CAUSE_CHARS = 120  # a clause
 LINE_CHARS = 220  # 45 words at most; longer ones ramble
 SITUATION_CHARS = 320  # two sentences
 BANNED = 4  # words that the prompt forbids by name; the gate knows them all, and a longer list costs more than it saves
-ATTEMPTS = 2  # at a situation or a rewriting: what came before is paid for, so one more try is worth it
+ATTEMPTS = 2  # at a situation: what came before is paid for, so one more try is worth it
+REWRITINGS = 3  # a line is ambiguous at the first in one case of three, and by the third in more than half
 
 
 class LineReply(Reply):
@@ -231,7 +232,7 @@ def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[Drawn
         ),
         read=lambda answer: end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS),
         gates=[*scene.line_gates(prompt), lambda text: differs(text, line)],
-        attempts=ATTEMPTS,
+        attempts=REWRITINGS,
         temperature=scene.settings.temperature,
         check=rewriting_check(scene.plan.intended.label, context, scene.settings.rule),
     )

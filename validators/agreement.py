@@ -193,6 +193,15 @@ def wilson(successes: int, rows: int, *, confidence: float = CONFIDENCE) -> Inte
     return Interval(successes / rows, float(bounds.low), float(bounds.high))
 
 
+def rate_of(successes: int, rows: int) -> dict[str, float] | None:
+    """How many of how many, the rate and its 95 % Wilson interval, as plain JSON; None without rows."""
+    interval = wilson(successes, rows)
+    if interval is None:
+        return None
+    bounds = {"rate": interval.estimate, "low": interval.low, "high": interval.high}
+    return {"count": successes, "rows": rows} | bounds
+
+
 def confusion_table(intended: Sequence[str], perceived: Sequence[str], labels: Sequence[str]) -> pd.DataFrame:
     """Count the rows by intended (index) and perceived label (columns), both in the order of `labels`.
 

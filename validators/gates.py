@@ -95,18 +95,25 @@ def first_person(text: str, *, character: str) -> Verdict:
     the line must address somebody, ask or exclaim.
     """
     words = split_words(text)
-    # as it is written: "I will wait" does not name Will
-    own_name = {word for word in _WORD.findall(character) if word.lower() not in TITLES}
-    before = ""  # "I am Ida" and "I'm old Ida" introduce her; "I'm sorry, Ida" speaks to her
-    for word in _WORD.findall(text.replace("’", "'")):
-        if word.removesuffix("'s") in own_name and before not in _INTRODUCES:
-            return Verdict.reject("not_first_person", f"names its own speaker: {word.lower()}")
-        before = before if word.lower() in TITLES else word.lower()
+    if own_name := says_own_name(text, character=character):
+        return Verdict.reject("not_first_person", f"names its own speaker: {own_name}")
     if _FIRST_PERSON.intersection(words) or _SECOND_PERSON.intersection(words):
         return ACCEPTED
     if text.rstrip("\"'”’").endswith(("!", "?")):
         return ACCEPTED
     return Verdict.reject("not_first_person", "nobody speaks in it")
+
+
+def says_own_name(text: str, *, character: str) -> str:
+    """Find the name by which a line speaks of its own speaker, "" if it does not; who introduces himself may say it."""
+    # as it is written: "I will wait" does not name Will
+    own_name = {word for word in _WORD.findall(character) if word.lower() not in TITLES}
+    before = ""  # "I am Ida" and "I'm old Ida" introduce her; "I'm sorry, Ida" speaks to her
+    for word in _WORD.findall(text.replace("’", "'")):
+        if word.removesuffix("'s") in own_name and before not in _INTRODUCES:
+            return str(word).lower()
+        before = before if word.lower() in TITLES else word.lower()
+    return ""
 
 
 def third_person(text: str) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from validators.agreement import confusion_table, wilson
+from validators.agreement import confusion_table, rate_of
 from validators.cosines import Vectors
 from validators.diversity import diversity
 from validators.errors import InputError
@@ -105,11 +105,7 @@ def _judged(
 def _rate(verdicts: Iterable[bool]) -> dict[str, float] | None:
     """How many of how many, the rate and its 95 % Wilson interval; None without rows."""
     counts = Counter(verdicts)
-    interval = wilson(counts[True], counts.total())
-    if interval is None:
-        return None
-    bounds = {"rate": interval.estimate, "low": interval.low, "high": interval.high}
-    return {"count": counts[True], "rows": counts.total()} | bounds
+    return rate_of(counts[True], counts.total())
 
 
 def _contextual(utterances: pd.DataFrame, intended: Sequence[str]) -> dict[str, Any]:

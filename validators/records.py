@@ -86,6 +86,16 @@ class PlannedUtterance(Record):
     avoid: tuple[Text, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=2**31)]
 
+    @property
+    def planned_id(self) -> str:
+        """The id under which the row is accounted for."""
+        return self.utterance_id
+
+    @property
+    def label(self) -> str:
+        """The intended label."""
+        return self.intended.label
+
 
 class Utterance(Record):
     """A kept row of the `utterances` table; column meanings are in schemas.py."""

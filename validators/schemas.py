@@ -28,20 +28,24 @@ class TableError(InputError):
     """Records and a table's schema do not fit."""
 
 
-def _required(name: str, kind: pa.DataType) -> Field:
+def required_field(name: str, kind: pa.DataType) -> Field:
+    """A column or field without nulls."""
     return pa.field(name, kind, nullable=False)
 
 
-def _optional(name: str, kind: pa.DataType) -> Field:
+def optional_field(name: str, kind: pa.DataType) -> Field:
+    """A column or field that may be null."""
     return pa.field(name, kind, nullable=True)
 
 
-def _list(kind: pa.DataType) -> pa.DataType:
+def list_of(kind: pa.DataType) -> pa.DataType:
+    """A list whose items are never null."""
     # "element" is the name Parquet gives list items, so the schema that comes back from a file is the one written.
     return pa.list_(pa.field("element", kind, nullable=False))
 
 
-def _schema(table: str, fields: Sequence[Field]) -> pa.Schema:
+def table_schema(table: str, fields: Sequence[Field]) -> pa.Schema:
+    """A schema that carries the name of its table and the version of all schemas."""
     metadata: dict[bytes | str, bytes | str] = {_VERSION_KEY: str(SCHEMA_VERSION).encode(), _TABLE_KEY: table.encode()}
     return pa.schema(fields, metadata=metadata)
 
@@ -49,108 +53,110 @@ def _schema(table: str, fields: Sequence[Field]) -> pa.Schema:
 TEXT: Final = pa.string()
 INTEGER: Final = pa.int64()  # records bound section and attempt from below alone
 
-INTENDED: Final = pa.struct([_required("label", TEXT), _optional("intensity", pa.int8()), _required("cause", TEXT)])
+INTENDED: Final = pa.struct(
+    [required_field("label", TEXT), optional_field("intensity", pa.int8()), required_field("cause", TEXT)]
+)
 
-PERCEIVED: Final = _list(pa.struct([_required("label", TEXT), _required("score", pa.float64())]))
+PERCEIVED: Final = list_of(pa.struct([required_field("label", TEXT), required_field("score", pa.float64())]))
 
-UTTERANCES: Final = _schema(
+UTTERANCES: Final = table_schema(
     "utterances",
     [
-        _required("utterance_id", TEXT),
-        _required("story_id", TEXT),
-        _required("title", TEXT),
-        _required("section", INTEGER),
-        _required("character", TEXT),
-        _required("text", TEXT),
-        _optional("context", TEXT),
-        _optional("text_ambiguous", TEXT),
-        _required("language", TEXT),
-        _required("intended", INTENDED),
-        _optional("manner", TEXT),
-        _optional("canonical_label", TEXT),
-        _optional("perceived", PERCEIVED),
-        _optional("perceived_in_context", PERCEIVED),
-        _optional("perceived_ambiguous", PERCEIVED),
-        _optional("perceived_ambiguous_in_context", PERCEIVED),
-        _optional("realised", pa.bool_()),
-        _optional("realised_at_first", pa.bool_()),
-        _required("attempts", INTEGER),
-        _required("writer", TEXT),
-        _required("writer_licence", TEXT),
-        _optional("reader", TEXT),
-        _required("prompt_sha256", TEXT),
-        _required("seed", INTEGER),
-        _required("split", TEXT),
-        _required("source", TEXT),
-        _required("source_licence", TEXT),
+        required_field("utterance_id", TEXT),
+        required_field("story_id", TEXT),
+        required_field("title", TEXT),
+        required_field("section", INTEGER),
+        required_field("character", TEXT),
+        required_field("text", TEXT),
+        optional_field("context", TEXT),
+        optional_field("text_ambiguous", TEXT),
+        required_field("language", TEXT),
+        required_field("intended", INTENDED),
+        optional_field("manner", TEXT),
+        optional_field("canonical_label", TEXT),
+        optional_field("perceived", PERCEIVED),
+        optional_field("perceived_in_context", PERCEIVED),
+        optional_field("perceived_ambiguous", PERCEIVED),
+        optional_field("perceived_ambiguous_in_context", PERCEIVED),
+        optional_field("realised", pa.bool_()),
+        optional_field("realised_at_first", pa.bool_()),
+        required_field("attempts", INTEGER),
+        required_field("writer", TEXT),
+        required_field("writer_licence", TEXT),
+        optional_field("reader", TEXT),
+        required_field("prompt_sha256", TEXT),
+        required_field("seed", INTEGER),
+        required_field("split", TEXT),
+        required_field("source", TEXT),
+        required_field("source_licence", TEXT),
     ],
 )
 
-PLANNED: Final = _schema(
+PLANNED: Final = table_schema(
     "planned",
     [
-        _required("utterance_id", TEXT),
-        _required("story_id", TEXT),
-        _required("section", INTEGER),
-        _required("character", TEXT),
-        _required("intended", INTENDED),
-        _optional("manner", TEXT),
-        _required("contextual", pa.bool_()),
-        _required("split", TEXT),
-        _required("avoid", _list(TEXT)),
-        _required("seed", INTEGER),
+        required_field("utterance_id", TEXT),
+        required_field("story_id", TEXT),
+        required_field("section", INTEGER),
+        required_field("character", TEXT),
+        required_field("intended", INTENDED),
+        optional_field("manner", TEXT),
+        required_field("contextual", pa.bool_()),
+        required_field("split", TEXT),
+        required_field("avoid", list_of(TEXT)),
+        required_field("seed", INTEGER),
     ],
 )
 
-REJECTED: Final = _schema(
+REJECTED: Final = table_schema(
     "rejected",
     [
-        _required("planned_id", TEXT),
-        _required("stage", TEXT),
-        _required("gate", TEXT),
-        _required("reason", TEXT),
-        _required("detail", TEXT),
-        _required("label", TEXT),
-        _required("attempt", INTEGER),
-        _required("seed", INTEGER),
-        _required("reply", TEXT),
-        _required("heard", TEXT),
+        required_field("planned_id", TEXT),
+        required_field("stage", TEXT),
+        required_field("gate", TEXT),
+        required_field("reason", TEXT),
+        required_field("detail", TEXT),
+        required_field("label", TEXT),
+        required_field("attempt", INTEGER),
+        required_field("seed", INTEGER),
+        required_field("reply", TEXT),
+        required_field("heard", TEXT),
     ],
 )
 
-EVIDENCE: Final = _schema(
+EVIDENCE: Final = table_schema(
     "evidence",
     [
-        _required("story_id", TEXT),
-        _required("section", INTEGER),
-        _required("character", TEXT),
-        _required("label", TEXT),
-        _required("cause", TEXT),
-        _required("origin", TEXT),
+        required_field("story_id", TEXT),
+        required_field("section", INTEGER),
+        required_field("character", TEXT),
+        required_field("label", TEXT),
+        required_field("cause", TEXT),
+        required_field("origin", TEXT),
     ],
 )
 
-FEELINGS: Final = _list(
+FEELINGS: Final = list_of(
     pa.struct(
         [
-            _required("section", INTEGER),
-            _required("character", TEXT),
-            _required("label", TEXT),
-            _required("cause", TEXT),
+            required_field("section", INTEGER),
+            required_field("character", TEXT),
+            required_field("label", TEXT),
+            required_field("cause", TEXT),
         ]
     )
 )
 
-STORIES: Final = _schema(
+STORIES: Final = table_schema(
     "stories",
     [
-        _required("story_id", TEXT),
-        _required("title", TEXT),
-        _required("source", TEXT),
-        _required("licence", TEXT),
-        _required("language", TEXT),
-        _required("sections", _list(TEXT)),
-        _required("feelings", FEELINGS),
+        required_field("story_id", TEXT),
+        required_field("title", TEXT),
+        required_field("source", TEXT),
+        required_field("licence", TEXT),
+        required_field("language", TEXT),
+        required_field("sections", list_of(TEXT)),
+        required_field("feelings", FEELINGS),
     ],
 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from validators.dialogue_checks import DialogueTables, dialogue_frames
 from validators.suite_checks import Check, ReleaseBounds, utterance_checks, within
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class _Suite:
     checks: tuple[Check, ...]
 
 
-def judge_tables(utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: ReleaseBounds) -> ReleaseJudgement:
+def judge_tables(
+    utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: ReleaseBounds, dialogues: DialogueTables | None = None
+) -> ReleaseJudgement:
     """Judge the final tables: `utterances` as validators.schemas lays it out, `rejected` one row per RejectedRow.
 
     Columns that are absent fail the check of the columns and every check of their own.
@@ -62,7 +65,10 @@ def judge_tables(utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: Relea
     summary: list[dict[str, Any]] = []
     details: dict[str, Any] = {}
     failures: list[str] = []
-    for suite in _suites(utterances, rejected, bounds):
+    suites = list(_suites(utterances, rejected, bounds))
+    if dialogues is not None:
+        suites += [_Suite(*parts) for parts in dialogue_frames(dialogues, utterances, bounds.labels, bounds.splits)]
+    for suite in suites:
         results = _validate(context, suite)
         details[suite.name] = results
         summary += [_summarise(check, results[check.name]) for check in suite.checks]

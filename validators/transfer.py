@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well answers to test texts fit the labels that people chose, for comparing students trained on different data.
 
-Rules turn scores into labels: `thresholds` (a label is found where its score reaches its threshold), `top_1` (the label
-of the highest score alone) and `prior_adjusted` (top_1 after `adjust_priors`, since a synthetic dataset holds as many
+Rules turn scores into labels: `thresholds` (a label is found where its score reaches its threshold), `expected_f1` (the
+rows whose scores promise the highest F1; see `expecting_f1`), `top_1` (the label of the highest score alone) and
+`prior_adjusted` (top_1 after `adjust_priors`, since a synthetic dataset holds as many
 rows of a rare label as of a common one and real data does not).
 
 All students answer the same test rows and are measured on the same resamples of them, so the replicates of two of them
@@ -16,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validators.agreement import CONFIDENCE, RESAMPLES, Interval, resamples
-from validators.label_metrics import found_labels, mean_of_defined, weighted_auc, weighted_f1
+from validators.label_metrics import expecting_f1, found_labels, mean_of_defined, weighted_auc, weighted_f1
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-RULES = ("thresholds", "top_1", "prior_adjusted")
+RULES = ("thresholds", "expected_f1", "top_1", "prior_adjusted")
 ROUNDS = 200
 CLOSE = 1e-6
 TINY = 1e-300  # a row whose every label has lost its share stays 0 instead of NaN
@@ -75,6 +76,7 @@ def answer(
     """
     found = {
         "thresholds": found_labels(np.zeros(scores.shape, dtype=np.bool_), scores, thresholds),
+        "expected_f1": expecting_f1(scores),
         "top_1": highest(scores),
     }
     if posteriors is not None and shares is not None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What dialogues can be about."""
+"""What dialogues can be about, and what those who talk can be called."""
 
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
@@ -20,5 +21,15 @@ class Domain(Record):
 @cache
 def builtin_domains() -> tuple[Domain, ...]:
     """Read the domains that come with the package, in the order of the file."""
-    text = (files("generators.dialogues") / "domains.yaml").read_text(encoding="utf-8")
-    return tuple(TypeAdapter(list[Domain]).validate_python(YAML(typ="safe", pure=True).load(text)["domains"]))
+    return tuple(TypeAdapter(list[Domain]).validate_python(_read("domains.yaml")["domains"]))
+
+
+@cache
+def first_names() -> tuple[str, ...]:
+    """Read the first names that come with the package."""
+    return tuple(TypeAdapter(list[str]).validate_python(_read("names.yaml")["names"]))
+
+
+def _read(name: str) -> Any:
+    text = (files("generators.dialogues") / name).read_text(encoding="utf-8")
+    return YAML(typ="safe", pure=True).load(text)

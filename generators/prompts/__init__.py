@@ -21,7 +21,19 @@ from typing import Literal, cast
 
 from generators.chat import ChatRequest, Message, Role
 
-PromptName = Literal["characters", "evidence", "utterance", "neutral", "context", "clean_context", "ambiguous", "read"]
+PromptName = Literal[
+    "characters",
+    "evidence",
+    "utterance",
+    "neutral",
+    "context",
+    "clean_context",
+    "ambiguous",
+    "read",
+    "dialogue_seed",
+    "dialogue_turn",
+    "dialogue_judge",
+]
 PROMPTS: tuple[PromptName, ...] = (
     "characters",
     "evidence",
@@ -31,7 +43,9 @@ PROMPTS: tuple[PromptName, ...] = (
     "clean_context",
     "ambiguous",
 )
-"""The prompts of writing, whose hash every row records."""
+"""The prompts of writing utterances, whose hash every one of them records."""
+DIALOGUE_PROMPTS: tuple[PromptName, ...] = ("dialogue_seed", "dialogue_turn", "dialogue_judge")
+"""The prompts of dialogues, whose hash every dialogue records; an edit leaves utterances alone."""
 READING_PROMPTS: tuple[PromptName, ...] = ("read",)
 """The prompts of readers, who put the hash into their own model name: a reader's edit leaves what was written alone."""
 
@@ -57,6 +71,7 @@ class Prompt:
         seed: int,
         top_logprobs: int = 0,
         avoid_words: tuple[str, ...] = (),
+        writer: str = "",
     ) -> ChatRequest:
         """Fill the template; a missing value is a KeyError, since it is a bug and not a bad row."""
         question = Message("user", self.template.substitute(values))
@@ -69,6 +84,7 @@ class Prompt:
             seed=seed,
             top_logprobs=top_logprobs,
             avoid_words=avoid_words,
+            writer=writer,
         )
 
     @property
@@ -89,9 +105,9 @@ def load_prompt(name: PromptName) -> Prompt:
 
 
 @cache
-def prompts_sha256() -> str:
-    """Hash of all prompts of writing together: what every row records."""
-    return hashlib.sha256("".join(load_prompt(name).sha256 for name in PROMPTS).encode()).hexdigest()
+def prompts_sha256(names: tuple[PromptName, ...] = PROMPTS) -> str:
+    """Hash of prompts together: what every row records."""
+    return hashlib.sha256("".join(load_prompt(name).sha256 for name in names).encode()).hexdigest()
 
 
 def fence(text: str) -> str:

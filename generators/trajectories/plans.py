@@ -16,25 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.trajectories.dynamics import Dynamics
+from validators.dialogue_records import PlannedTurn, Reason, SpeakerIndex
 from validators.records import Intensity
 
 Floats = NDArray[np.float64]
-Reason = Literal["start", "lasts", "moves", "caught", "answers", "baseline", "event"]
-Speaker = Literal[0, 1]
 
 PULL = 0.5  # how strongly a turn too few or too many weighs; 0 draws independently
 STRONG = 0.5  # share of turns at intensity 2
 INTENSITY_LASTS = 0.6  # while the emotion lasts
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedTurn:
-    """What a speaker is to feel at one turn, and where it comes from."""
-
-    speaker: Speaker
-    label: str
-    intensity: Intensity
-    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +86,14 @@ class _Walk:
         last: list[int | None] = [None, None]
         turns: list[PlannedTurn] = []
         for number in range(length):
-            speaker: Speaker = 1 if number % 2 else 0
+            speaker: SpeakerIndex = 1 if number % 2 else 0
             label, reason = self._next(last[speaker], last[1 - speaker], baselines[speaker])
             if number == 0 and start is not None:
                 label = self._place[start]
             intensity = self._intensity(turns[-2] if number > 1 else None, reason)
             last[speaker] = label
             self._counts[label] += 1
-            turns.append(PlannedTurn(speaker, self._labels[label], intensity, reason))
+            turns.append(PlannedTurn(speaker=speaker, label=self._labels[label], intensity=intensity, reason=reason))
         self._balance.turns.update(turn.label for turn in turns)
         self._balance.speakers.update(self._labels[baseline] for baseline in baselines)
         return Trajectory(tuple(turns), (self._labels[baselines[0]], self._labels[baselines[1]]))
@@ -131,7 +120,7 @@ class _Walk:
 
     def _intensity(self, before: PlannedTurn | None, reason: Reason) -> Intensity:
         if before and reason == "lasts" and self._happens(INTENSITY_LASTS):
-            return before.intensity
+            return before.intensity or 1
         return 2 if self._happens(STRONG) else 1
 
     def _draw(self, chances: Floats) -> int:

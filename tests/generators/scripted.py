@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Row, Slots, side_by_side
-from generators.prompts import PROMPTS, PromptName, load_prompt
+from generators.prompts import DIALOGUE_PROMPTS, PROMPTS, PromptName, load_prompt
 from validators.readings import Reading, make_reading
 from validators.roles import Passage
 
@@ -19,7 +19,7 @@ CUT = ChatReply('{"cause": "the', "length", 10, 5)
 
 def prompt_of(request: ChatRequest) -> PromptName:
     """Tell by its constant part which prompt a request was made from."""
-    return next(name for name in PROMPTS if request.messages[:-1] == load_prompt(name).constant)
+    return next(name for name in (*PROMPTS, *DIALOGUE_PROMPTS) if request.messages[:-1] == load_prompt(name).constant)
 
 
 def question(request: ChatRequest) -> str:

@@ -14,6 +14,7 @@ from validators.taxonomy import builtin_taxonomy
 from validators.verdicts import ACCEPTED, Verdict
 
 TAXONOMY = builtin_taxonomy("goemotions")
+LABELS = tuple(name for name in TAXONOMY.names if name != TAXONOMY.neutral)
 SECTION = "Marek found every bee dead. Ida had left the lid off in the night."
 STORY = Story(
     story_id="s-0123456789ab",
@@ -32,7 +33,7 @@ def feeling(character: str = "Ida", emotion: str = "remorse", cause: str = "the 
 
 def found(reply: Script, section: int = 1) -> SectionEvidence:
     chat = scripted(evidence=reply)
-    return finish(find_evidence(STORY, section, CHARACTERS, TAXONOMY, seed=5, temperature=0.6), chat)
+    return finish(find_evidence(STORY, section, CHARACTERS, LABELS, seed=5, temperature=0.6), chat)
 
 
 def pairs(*feelings: dict[str, object]) -> list[tuple[str, str]]:
@@ -113,16 +114,16 @@ def test_a_reply_that_cannot_be_read_is_rejected_and_kept(reply, reason):
 
 def test_where_no_character_is_present_nothing_is_asked():
     chat = scripted()
-    row = finish(find_evidence(STORY, 0, CHARACTERS, TAXONOMY, seed=5, temperature=0.6), chat)
+    row = finish(find_evidence(STORY, 0, CHARACTERS, LABELS, seed=5, temperature=0.6), chat)
     assert chat.requests == []
     assert (row.verdict.reason, row.pairs, row.reply) == ("no_character_present", (), "")
-    row = finish(find_evidence(STORY, 1, [], TAXONOMY, seed=5, temperature=0.6), chat)
+    row = finish(find_evidence(STORY, 1, [], LABELS, seed=5, temperature=0.6), chat)
     assert (chat.requests, row.verdict.reason) == ([], "no_character_present")
 
 
 def test_the_schema_allows_only_present_characters_and_labels_with_feeling():
     chat = scripted(evidence={"feelings": [feeling()]})
-    finish(find_evidence(STORY, 1, CHARACTERS, TAXONOMY, seed=5, temperature=0.6), chat)
+    finish(find_evidence(STORY, 1, CHARACTERS, LABELS, seed=5, temperature=0.6), chat)
     (request,) = chat.requests
     assert request.schema is not None
     feelings = json.loads(request.schema)["properties"]["feelings"]
@@ -134,7 +135,7 @@ def test_the_schema_allows_only_present_characters_and_labels_with_feeling():
 
 def test_the_section_stands_between_fences_and_is_no_template():
     chat = scripted(evidence={"feelings": [feeling("Tom", "joy")]})
-    row = finish(find_evidence(STORY, 2, CHARACTERS, TAXONOMY, seed=5, temperature=0.6), chat)
+    row = finish(find_evidence(STORY, 2, CHARACTERS, LABELS, seed=5, temperature=0.6), chat)
     assert question(chat.requests[0]).startswith(fence(STORY.sections[2]))
     assert question(chat.requests[0]).endswith("Characters: Tom.")
     assert [(pair.character, pair.label) for pair in row.pairs] == [("Tom", "joy")]

@@ -116,6 +116,16 @@ def test_rare_labels_share_a_threshold() -> None:
     assert ((scores >= thresholds) == chosen).all()
 
 
+def test_soft_targets_choose_the_thresholds_where_hard_labels_are_few() -> None:
+    texts, hard = texts_of(45)
+    reader = np.clip(0.8 * hard + 0.05, 0, 1)  # what a reader would say of every row
+    none = np.zeros(hard.shape, dtype=np.bool_)
+    none[0, 0] = True  # but hardly a row was meant to have a label
+    soft = train(LinearStudent(HashedEncoder()), texts, reader, none, folds=3)
+    new, truth = texts_of(30, seed=1)
+    assert ((soft.predictor(new) >= soft.thresholds) == (truth > 0)).mean() > 0.85
+
+
 def test_many_rows_are_trained_once_with_a_tenth_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("generators.training.MANY_ROWS", 60)
     texts, targets = texts_of(60)

@@ -17,6 +17,7 @@ from validators.label_metrics import (
     best_thresholds,
     brier,
     calibration_error,
+    expecting_f1,
     f1,
     roc_auc,
     top_k_accuracy,
@@ -167,6 +168,44 @@ def test_best_thresholds_of_labels_that_nobody_chose():
     assert thresholds == pytest.approx([0.6, 1.0, 0.7, 0.5])
     assert (thresholds < 1).all()
     assert best_thresholds(targets[:0], scores[:0]).tolist() == [0.5] * 4
+
+
+def test_thresholds_for_soft_targets_have_the_highest_expected_f1():
+    rng = np.random.default_rng(3)
+    targets = rng.random((60, 1)) ** 3
+    scores = np.clip(targets + rng.normal(0, 0.2, (60, 1)), 0, 1)
+    (threshold,) = best_thresholds(targets, scores)
+
+    def expected_f1(at):
+        found = scores >= at
+        return 2 * targets[found].sum() / (found.sum() + targets.sum())
+
+    assert expected_f1(threshold) == pytest.approx(max(expected_f1(at) for at in scores.ravel()))
+    # certain targets are the flags themselves
+    flags = targets > 0.5
+    assert best_thresholds(flags, scores) == best_thresholds(flags.astype(float), scores)
+
+
+def test_expecting_f1_finds_as_many_rows_as_promise_most():
+    scores = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.0], [0.1, 0.1, 0.0], [0.05, 0.1, 0.0]])
+    found = expecting_f1(scores)
+    assert found[:, 0].tolist() == [True, True, False, False]
+    # where nothing stands out, F1 is best served by all: never by none
+    assert found[:, 1].all()
+    assert not found[:, 2].any()
+
+
+def test_expecting_f1_comes_near_the_best_that_labels_would_allow():
+    rng = np.random.default_rng(5)
+    scores = rng.beta(0.3, 3.0, (4000, 1))
+    targets = rng.random((4000, 1)) < scores
+    (known,) = best_thresholds(targets, scores)
+
+    def f1_of(found):
+        return 2 * (found & targets).sum() / (found.sum() + targets.sum())
+
+    assert f1_of(expecting_f1(scores)) > f1_of(scores >= known) - 0.02
+    assert f1_of(expecting_f1(scores)) > f1_of(scores >= 0.5) + 0.05
 
 
 def test_intervals_agree_with_scipy():

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dialogues in rounds: plan what is missing, write and judge it, drop what repeats, count, and go on.
+
+work/dialogue_plan/part-00001.parquet        what round 1 asks for; written before it is worked on
+work/dialogues/part-*.parquet                its shards, numbered on from those of round 0
+work/dialogue_duplicates/part-00001.parquet  which of its dialogues repeat no other
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.dialogue_plans import openings_of, wanted_of
+from flows.dialogue_role import Dialogues
+from flows.dialogues import STAGE, make_dialogues
+from flows.quotas import MakeAll, budget_spent
+from flows.run_folder import DoneRecord
+from flows.runs import Run
+from generators.dialogues.plans import plan_dialogues
+from validators.dialogue_records import PlannedDialogue
+from validators.dialogue_schemas import DIALOGUES, PLANNED_DIALOGUES
+from validators.duplicates import find_duplicates
+from validators.records import Evidence, RejectedRow, Utterance
+from validators.schemas import REJECTED, to_records, to_table
+
+PLAN = "dialogue_plan"
+DUPLICATES = "dialogue_duplicates"
+KEPT = pa.schema([pa.field("dialogue_id", pa.string(), nullable=False)])
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: its number, its first shard, and the dialogues that it asks for."""
+
+    number: int
+    first_shard: int
+    rows: tuple[PlannedDialogue, ...]
+
+    def shards(self, shard_rows: int) -> dict[int, tuple[PlannedDialogue, ...]]:
+        """The dialogues by shard, as their ids say."""
+        starts = range(0, len(self.rows), shard_rows)
+        return {self.first_shard + n: self.rows[start : start + shard_rows] for n, start in enumerate(starts)}
+
+
+@dataclass(frozen=True)
+class Talked:
+    """How far the dialogues came, and why not further."""
+
+    planned: tuple[PlannedDialogue, ...]
+    kept: pa.Table
+    rejected: pa.Table
+    wanted: int
+    rounds: int
+    short: str
+    """Why fewer were kept than wanted; "" if not."""
+    counts: Mapping[str, int]
+    """What shards counted of their turns and their judge; see `count_outcome`."""
+
+
+def fill_dialogues(
+    run: Run, utterances: pa.Table, evidence: Sequence[Evidence], make_all: MakeAll, *, go_on: bool
+) -> Talked | None:
+    """Write dialogues round by round until as many are kept as the recipe wants; None where it wants none.
+
+    `utterances` are the kept ones, from which dialogues grow. Without `go_on` only what lies on disk is read.
+    """
+    role = run.recipe.dialogues
+    if role is None:
+        return None
+    wanted = wanted_of(run.recipe, role, run.taxonomy)
+    rows = {row.utterance_id: row for row in to_records(utterances, Utterance)}
+    openings = openings_of(list(rows.values()), evidence)
+    rounds: list[Round] = []
+    n_kept, spent = 0, ""
+    while True:
+        planned = [row for one in rounds for row in one.rows]
+        first_shard = sum(len(one.shards(role.shard_rows)) for one in rounds)
+        asked = _stored(run, len(rounds))
+        spent = spent or budget_spent(run)
+        count = min(role.rows - n_kept, role.rows * role.tries - len(planned))
+        if not asked and go_on and not spent and count > 0:
+            asked = plan_dialogues(
+                wanted, planned, openings, count=count, first_shard=first_shard, shard_rows=role.shard_rows
+            )
+            _store(run, len(rounds), asked)
+        if not asked:
+            break
+        worked, cut = _work(run, role, Round(len(rounds), first_shard, asked), rows, make_all)
+        spent = spent or cut
+        if not worked.rows:
+            break
+        rounds.append(worked)
+        n_kept = len(_kept_ids(run, len(rounds)))
+    return _gather(run, role, rounds, spent)
+
+
+def _stored(run: Run, number: int) -> tuple[PlannedDialogue, ...]:
+    if run.folder.done(PLAN, number) is None:
+        return ()
+    return tuple(to_records(run.folder.read_shard(PLAN, number)[0], PlannedDialogue))
+
+
+def _store(run: Run, number: int, rows: Sequence[PlannedDialogue]) -> None:
+    """Write the plan of a round before it is worked on, so that a resumed run asks for the same dialogues."""
+    table = to_table(rows, PLANNED_DIALOGUES)
+    run.folder.write_shard(PLAN, number, planned=len(rows), kept=table, rejected=REJECTED.empty_table())
+
+
+def _work(
+    run: Run, role: Dialogues, planned: Round, utterances: Mapping[str, Utterance], make_all: MakeAll
+) -> tuple[Round, str]:
+    """Write and deduplicate a round; where the budget ends in it, what was not begun is not planned."""
+    shards = planned.shards(role.shard_rows)
+    done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(STAGE, index).exists())
+    run.progress.begin(STAGE, len(planned.rows), done)
+    spent: list[str] = []
+
+    def make(index: int) -> DoneRecord | None:
+        record = run.folder.done(STAGE, index)
+        if record is None and (reason := "".join(spent[:1]) or budget_spent(run)):
+            spent.append(reason)
+            return None
+        return record or make_dialogues(run, role, index, shards[index], utterances)
+
+    with run.timed(STAGE):
+        make_all(run, STAGE, list(shards), make)
+    if spent:
+        # shards are begun in their order, so what was made is a beginning of the round
+        made = [index for index in shards if run.folder.done(STAGE, index)]
+        planned = Round(planned.number, planned.first_shard, tuple(row for index in made for row in shards[index]))
+        _store(run, planned.number, planned.rows)
+    if planned.rows:
+        indexes = list(planned.shards(role.shard_rows))
+        run.progress.begin(DUPLICATES, sum(record.kept for record in _records(run, indexes)))
+        make_all(
+            run,
+            DUPLICATES,
+            [planned.number],
+            lambda number: run.folder.done(DUPLICATES, number) or drop_repeated(run, number, indexes),
+        )
+    return planned, spent[0] if spent else ""
+
+
+def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
+    """Keep the ids of a round's dialogues that repeat none; each dropped one names the one it repeats."""
+    earlier = _read(run, range(min(shards))).filter(pc.field("dialogue_id").isin(_kept_ids(run, number)))
+    written = _read(run, shards)
+    new_ids = {str(row) for row in written.column("dialogue_id").to_pylist()}
+    rows = {row["dialogue_id"]: row for row in pa.concat_tables([earlier, written]).to_pylist()}
+    found = find_duplicates(
+        list(rows),
+        ["\n".join(turn["text"] for turn in row["turns"]) for row in rows.values()],
+        run.inputs.models.open_encoder(),
+        similarity=run.recipe.duplicates.similarity,
+    )
+    rejected = [
+        RejectedRow(
+            planned_id=duplicate.row_id,
+            stage=DUPLICATES,
+            gate="duplicates",
+            reason=f"{duplicate.kind}_duplicate",
+            detail=f"of {duplicate.kept_id}, cosine {duplicate.similarity:.4f}",
+            label="",
+            attempt=1,
+            seed=rows[duplicate.row_id]["seed"],
+            reply="\n".join(turn["text"] for turn in rows[duplicate.row_id]["turns"]),
+        )
+        for duplicate in found
+    ]
+    dropped = {row.planned_id for row in rejected}
+    kept = [row for row in rows if row in new_ids - dropped]
+    run.progress.advance(DUPLICATES, kept=len(kept), rejected=len(rejected))
+    return run.folder.write_shard(
+        DUPLICATES,
+        number,
+        planned=len(new_ids),
+        kept=pa.table({"dialogue_id": pa.array(kept, pa.string())}, schema=KEPT),
+        rejected=to_table(rejected, REJECTED),
+    )
+
+
+def _gather(run: Run, role: Dialogues, rounds: Sequence[Round], spent: str) -> Talked:
+    indexes = [index for one in rounds for index in one.shards(role.shard_rows)]
+    repeated = [run.folder.read_shard(DUPLICATES, one.number)[1] for one in rounds]
+    lost = [run.folder.read_shard(STAGE, index)[1] for index in indexes]
+    kept = _read(run, indexes).filter(pc.field("dialogue_id").isin(_kept_ids(run, len(rounds))))
+    planned = tuple(row for one in rounds for row in one.rows)
+    short = ""
+    if kept.num_rows < role.rows:
+        short = spent or f"{len(planned)} were written, {role.tries} for each wanted, and too few passed"
+    counts: Counter[str] = Counter()
+    for record in _records(run, indexes):
+        counts.update(record.counts)
+    return Talked(
+        planned=planned,
+        kept=kept.sort_by("dialogue_id").cast(DIALOGUES),
+        rejected=pa.concat_tables([REJECTED.empty_table(), *lost, *repeated]).sort_by("planned_id").cast(REJECTED),
+        wanted=role.rows,
+        rounds=len(rounds),
+        short=short,
+        counts=dict(sorted(counts.items())),
+    )
+
+
+def _read(run: Run, shards: Sequence[int]) -> pa.Table:
+    return pa.concat_tables([DIALOGUES.empty_table(), *(run.folder.read_shard(STAGE, index)[0] for index in shards)])
+
+
+def _kept_ids(run: Run, n_rounds: int) -> "pa.Array[pa.StringScalar]":
+    tables = [run.folder.read_shard(DUPLICATES, number)[0].column("dialogue_id") for number in range(n_rounds)]
+    return pa.chunked_array([chunk for column in tables for chunk in column.chunks], pa.string()).combine_chunks()
+
+
+def _records(run: Run, indexes: Sequence[int]) -> list[DoneRecord]:
+    return [record for index in indexes if (record := run.folder.done(STAGE, index))]

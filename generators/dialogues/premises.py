@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a dialogue starts from: one call that invents personas, relation, goal, and an event for each new feeling."""
+
+from generators.conversations import Conversation
+from generators.dialogues.scenes import DialogueScene, Premise
+from generators.draws import Drawn, Question, draw
+from generators.parsing import Reply, array, clean_line, string, structure, whole_sentences
+from generators.prompts import EXAMPLE_NAMES, fence, load_prompt
+from validators.gates import copies_nothing, no_model_talk, no_residue, no_stranger, right_language
+from validators.records import RejectedRow
+from validators.verdicts import ACCEPTED, Verdict
+
+SITUATION_CHARS = 260
+PERSONA_CHARS = 90
+EVENT_CHARS = 110  # a clause
+ATTEMPTS = 2
+
+
+class PremiseReply(Reply):
+    """What the writer answers."""
+
+    situation: str
+    first: str
+    second: str
+    relation: str
+    goal: str
+    events: list[str]
+
+
+def write_premise(scene: DialogueScene) -> Conversation[Premise | RejectedRow]:
+    """Invent what a dialogue starts from."""
+    first, second = scene.plan.names
+    prompt = load_prompt("dialogue_seed")
+    changes = scene.changes()
+    persona, clause = string(PERSONA_CHARS), string(EVENT_CHARS)
+    source = f"{scene.topic} {first} {second}"
+    drawn = yield from draw(
+        _Named(scene),
+        Question(
+            stage="premise",
+            prompt=prompt,
+            values={
+                "topic": _topic(scene),
+                "first": first,
+                "second": second,
+                "events": "\n".join(f"{n}. {line}" for n, line in enumerate(_wishes(scene), start=1)),
+            },
+            schema=structure(
+                situation=string(SITUATION_CHARS),
+                first=persona,
+                second=persona,
+                relation=string(60),
+                goal=string(PERSONA_CHARS),
+                events=array(clause, fewest=len(changes), most=len(changes)),
+            ),
+            shape=PremiseReply,
+            max_tokens=170 + 32 * len(changes),
+            writer=scene.plan.writers[0],
+        ),
+        read=_read,
+        gates=[
+            no_residue,
+            no_model_talk,
+            lambda text: copies_nothing(text, source=prompt.text, n=6, reason="prompt_residue"),
+            lambda text: no_stranger(text, strangers=EXAMPLE_NAMES, source=source),
+            lambda text: right_language(text, language=scene.language),
+            _nothing_empty,
+        ],
+        attempts=ATTEMPTS,
+        temperature=scene.settings.temperature,
+    )
+    return drawn if isinstance(drawn, RejectedRow) else _premise(scene, drawn)
+
+
+class _Named:
+    """A dialogue as `draw` accounts for it before its first turn: it has no label yet."""
+
+    label = ""
+
+    def __init__(self, scene: DialogueScene) -> None:
+        self.planned_id = scene.plan.dialogue_id
+        self.seed = scene.plan.seed
+
+
+def _topic(scene: DialogueScene) -> str:
+    if scene.opening is None:
+        return scene.topic
+    begins = f'The dialogue begins when {scene.plan.names[0]} says: "{scene.opening.text}"'
+    return f"a scene of a story.\n{fence(scene.topic)}\n{begins}"
+
+
+def _wishes(scene: DialogueScene) -> list[str]:
+    """Ask for an event behind each new feeling, in the order of the turns."""
+    wishes = []
+    for number, before in scene.changes().items():
+        turn = scene.plan.trajectory[number]
+        then = "" if before is None else " then"
+        wishes.append(f"why {scene.plan.names[turn.speaker]}{then} feels {scene.emotion(turn.label)}")
+    return wishes
+
+
+def _premise(scene: DialogueScene, drawn: Drawn[PremiseReply]) -> Premise:
+    answer = drawn.answer
+    events = dict(zip(scene.changes(), map(_clause, answer.events), strict=True))
+    if scene.opening:
+        events[0] = scene.opening.intended.cause or events[0]
+    causes: list[str] = []
+    for number in range(len(scene.plan.trajectory)):
+        # while a feeling lasts, what brought it about still does
+        causes.append(events[number] if number in events else causes[number - 2])
+    return Premise(
+        situation=_sentence(answer.situation),
+        personas=(_clause(answer.first), _clause(answer.second)),
+        relation=_clause(answer.relation),
+        goal=_clause(answer.goal),
+        causes=tuple(causes),
+    )
+
+
+def _read(answer: PremiseReply) -> str:
+    parts = (answer.situation, answer.first, answer.second, answer.relation, answer.goal, *answer.events)
+    return "\n".join(clean_line(part) for part in parts)
+
+
+def _nothing_empty(text: str) -> Verdict:
+    if all(part.strip() for part in text.split("\n")):
+        return ACCEPTED
+    return Verdict.reject("incomplete", "a part of the premise is empty")
+
+
+def _sentence(text: str) -> str:
+    return whole_sentences(clean_line(text), bound=SITUATION_CHARS)
+
+
+def _clause(text: str) -> str:
+    """Make a clause that goes into a sentence: without a full stop at its end."""
+    return clean_line(text).rstrip(" .")

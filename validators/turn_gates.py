@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rule gates for one turn of a dialogue: one speaker, speech alone, nothing said before."""
+
+import re
+from collections.abc import Sequence
+
+from validators.gates import (
+    Gate,
+    GateBounds,
+    complete,
+    copies_nothing,
+    names_no_label,
+    no_model_talk,
+    no_repetition,
+    no_residue,
+    no_stranger,
+    right_language,
+    right_length,
+    says_own_name,
+    split_words,
+)
+from validators.roles import Encoder
+from validators.verdicts import ACCEPTED, Verdict
+
+SHARED_WORDS = 0.8  # of the words of two turns together; a turn that answers takes up fewer
+_STAGE_DIRECTION = re.compile(r"\*[^*]+\*|\([^)]*\)|^\s*[-–—]\s")
+_TOLD = re.compile(r"[\"”’,]\s*(?:he|she|they|\w+)\s+(?:said|says|asked|asks|replied|replies|whispered|shouted)\b")
+
+
+def one_speaker(text: str, *, speaker: str, other: str) -> Verdict:
+    """Reject a turn that marks who speaks, as in a play; with the other's name it speaks for both."""
+    for name, reason in ((other, "speaks_for_both"), (speaker, "speaker_label")):
+        if re.search(rf"(?:^|[.!?\s\"“]){re.escape(name)}\s*:", text, re.IGNORECASE):
+            return Verdict.reject(reason, f"{name}:")
+    return ACCEPTED
+
+
+def no_narration(text: str, *, speaker: str) -> Verdict:
+    """Reject a turn that tells instead of speaking: an action, 'she said', or the speaker's own name."""
+    found = _STAGE_DIRECTION.search(text) or _TOLD.search(text)
+    if found:
+        return Verdict.reject("narration", found.group().strip())
+    own_name = says_own_name(text, character=speaker)
+    return Verdict.reject("narration", f"names its own speaker: {own_name}") if own_name else ACCEPTED
+
+
+def repeats_no_turn(text: str, *, earlier: Sequence[str]) -> Verdict:
+    """Reject a turn that uses mostly the words of an earlier one."""
+    words = set(split_words(text))
+    for number, turn in enumerate(earlier):
+        said = set(split_words(turn))
+        if len(words & said) >= SHARED_WORDS * len(words | said):
+            return Verdict.reject("repeats_a_turn", f"turn {number}")
+    return ACCEPTED
+
+
+def paraphrases_no_turn(text: str, *, earlier: Sequence[str], encoder: Encoder, similarity: float) -> Verdict:
+    """Reject a turn that says what an earlier one said, by the cosine of their embeddings."""
+    if not earlier:
+        return ACCEPTED
+    vectors = encoder.encode([text, *earlier])
+    cosines = vectors[1:] @ vectors[0]
+    closest = int(cosines.argmax())
+    if cosines[closest] >= similarity:
+        return Verdict.reject("paraphrases_a_turn", f"turn {closest}, cosine {cosines[closest]:.2f}")
+    return ACCEPTED
+
+
+def ends_properly(text: str, *, is_last: bool) -> Verdict:
+    """Reject a last turn that leaves a question open."""
+    if is_last and text.rstrip("\"'”’").endswith("?"):
+        return Verdict.reject("ends_open", "the last turn asks")
+    return ACCEPTED
+
+
+def turn_gates(
+    *,
+    speaker: str,
+    other: str,
+    earlier: Sequence[str],
+    is_last: bool,
+    source: str,
+    synonyms: Sequence[str],
+    language: str,
+    prompt: str,
+    strangers: Sequence[str],
+    bounds: GateBounds,
+    encoder: Encoder,
+    similarity: float,
+) -> list[Gate]:
+    """Gates for a turn, the cheapest and most telling first.
+
+    `earlier` are the turns before it, `source` what it must not copy (the section, the situation), `prompt` the
+    constant part of the prompt and `strangers` the people in its examples.
+    """
+    return [
+        lambda text: one_speaker(text, speaker=speaker, other=other),
+        no_residue,
+        no_model_talk,
+        lambda text: right_length(text, fewest=bounds.min_words, most=bounds.max_words),
+        complete,
+        no_repetition,
+        lambda text: no_narration(text, speaker=speaker),
+        lambda text: names_no_label(text, synonyms=synonyms),
+        lambda text: ends_properly(text, is_last=is_last),
+        lambda text: repeats_no_turn(text, earlier=earlier),
+        lambda text: copies_nothing(text, source=source, n=bounds.copied_ngram),
+        lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        lambda text: no_stranger(text, strangers=strangers, source=f"{source} {speaker} {other}"),
+        lambda text: right_language(text, language=language),
+        lambda text: paraphrases_no_turn(text, earlier=earlier, encoder=encoder, similarity=similarity),
+    ]
