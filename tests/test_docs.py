@@ -86,11 +86,15 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
 
 
 def test_the_recipe_in_the_readme_loads(tmp_path):
-    mine, dials = blocks("yaml")
+    mine, dials, dialogues = blocks("yaml")
     (tmp_path / "mine.yaml").write_text(mine)
     assert load_recipe(tmp_path / "mine.yaml").utterances.rows == 1000
     (tmp_path / "dials.yaml").write_text(mine + dials)
     assert load_recipe(tmp_path / "dials.yaml").floors.labels == 24
+    (tmp_path / "dialogues.yaml").write_text(mine + dialogues)
+    talk = load_recipe(tmp_path / "dialogues.yaml").dialogues
+    assert talk is not None
+    assert talk.turns == {3: 1, 4: 1, 5: 1, 6: 1}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)

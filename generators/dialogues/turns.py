@@ -20,7 +20,7 @@ from validators.records import Intended, RejectedRow
 from validators.roles import Passage
 from validators.turn_gates import turn_gates
 
-THOUGHT_CHARS = 120
+THOUGHT_CHARS = 80
 LINE_CHARS = 180  # 25 words, and room for the gate to see one that rambles
 LAST = "\nThis is the last line of the dialogue: end it."
 
