@@ -60,7 +60,10 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
                 **premise_values(scene, premise),
                 "lines": history(scene, said),
                 "speaker": speaker,
+                "persona": premise.personas[planned.speaker],
                 "other": other,
+                # beside the question too: a small model answers what it has read last
+                "said": f' {other} has just said: "{said[-1]}"' if said else f" You want {premise.goal}.",
                 "emotion": _feeling(scene, planned),
                 # an event would only bring back the feeling that is not to be there
                 "cause": because(premise.causes[number]) if planned.intensity else "",

@@ -3,8 +3,8 @@
 
     python -m tests.benchmarks.bench_dialogues [--dialogues 8] [--turns 3] [--threads 2]
 
-Writes dialogues of domains with the embedded writer, without reader and judge, then hands the same requests to the engine
-in as many threads at a time; both with empty caches, one after the other. Only the ratios mean anything.
+Writes dialogues of domains with the embedded writer, without reader and judge, then hands the same requests to a fresh
+engine, as many at a time; one after the other. Only the ratios mean anything.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main() -> None:
         engine = _open(weights, slots, options.threads)
         began_s = time.monotonic()
         with ThreadPoolExecutor(slots) as pool:
-            list(pool.map(lambda request, engine=engine: engine.submit(request).result(), asked))  # type: ignore[misc]
+            list(pool.map(lambda request, engine=engine: engine.submit(request).result(), asked))
         raw_s = time.monotonic() - began_s
         engine.close()
         figures = {"side_by_side": slots, "requests": len(asked), "turns": turns, "turns_per_s": turns / pipeline_s}

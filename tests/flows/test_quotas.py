@@ -124,8 +124,9 @@ def test_a_label_that_no_section_feeds_is_named_with_the_reason(recipe, tmp_path
     release = run_build(recipe, tmp_path / "out", "utterances.labels=[joy, grief]", "utterances.rows=8")
     assert release.short == {"grief": "no section gives cause for it"}
     assert labels(tmp_path / "out") == {"joy": 4}
+    alone = ("utterances.labels=[grief]", "utterances.rows=8", "gates.max_reason_share=1.0")
     with pytest.raises(InputError, match="No section gives cause for any of the emotions") as refusal:
-        run_build(recipe, tmp_path / "none", "utterances.labels=[grief]", "utterances.rows=8")
+        run_build(recipe, tmp_path / "none", *alone)
     assert "other labels" in refusal.value.next_step
 
 

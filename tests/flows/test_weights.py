@@ -120,7 +120,7 @@ def test_the_table_of_packages_is_pinned() -> None:
 
 
 def test_an_unknown_package_is_refused_with_the_known_ones(cache: Path) -> None:
-    with pytest.raises(InputError, match=r"Known: qwen2\.5-coder-1\.5b, smollm2-135m"):
+    with pytest.raises(InputError, match=r"Known: qwen2\.5-coder-1\.5b, qwen2\.5-coder-0\.5b, smollm2-135m"):
         resolve_weights(WeightsSpec(package="qwen"), cache=cache)
 
 

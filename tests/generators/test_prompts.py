@@ -13,6 +13,7 @@ from generators import prompts
 from generators.chat import ChatRequest
 from generators.parsing import string, structure
 from generators.prompts import (
+    DIALOGUE_PROMPTS,
     EXAMPLE_NAMES,
     PROMPTS,
     READING_PROMPTS,
@@ -31,6 +32,22 @@ PLACEHOLDERS: dict[PromptName, set[str]] = {
     "context": {"passage", "character", "line"},
     "clean_context": {"context", "leaks"},
     "ambiguous": {"context", "character", "line", "emotion", "notes"},
+    "dialogue_seed": {"topic", "first", "second", "events"},
+    "dialogue_turn": {
+        "situation",
+        "relation",
+        "lines",
+        "speaker",
+        "persona",
+        "said",
+        "emotion",
+        "cause",
+        "other",
+        "most",
+    }
+    | {"banned", "notes"},
+    "dialogue_judge": {"first", "persona_first", "second", "persona_second", "relation", "situation", "goal", "lines"}
+    | {"question"},
 }
 
 
@@ -60,11 +77,11 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
 def test_every_prompt_file_is_known():
     folder = files("generators") / "prompts"
     assert {file.name for file in folder.iterdir() if file.name.endswith(".txt")} == {
-        f"{name}.txt" for name in (*PROMPTS, *READING_PROMPTS)
+        f"{name}.txt" for name in (*PROMPTS, *READING_PROMPTS, *DIALOGUE_PROMPTS)
     }
 
 
-@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("name", [*PROMPTS, *DIALOGUE_PROMPTS])
 def test_a_prompt_is_a_chat_that_alternates_and_ends_with_the_question(name):
     prompt = load_prompt(name)
     roles = [message.role for message in prompt.constant]
@@ -73,7 +90,7 @@ def test_a_prompt_is_a_chat_that_alternates_and_ends_with_the_question(name):
     assert ask(prompt, dict.fromkeys(PLACEHOLDERS[name], "x")).messages[-1].role == "user"
 
 
-@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("name", [*PROMPTS, *DIALOGUE_PROMPTS])
 def test_only_the_last_block_has_placeholders(name):
     prompt = load_prompt(name)
     assert "$" not in prompt.text
@@ -81,7 +98,7 @@ def test_only_the_last_block_has_placeholders(name):
     assert set(prompt.template.get_identifiers()) == PLACEHOLDERS[name]
 
 
-@pytest.mark.parametrize("name", PROMPTS)
+@pytest.mark.parametrize("name", [*PROMPTS, "dialogue_seed", "dialogue_turn"])
 def test_the_examples_answer_in_json(name):
     for message in load_prompt(name).constant:
         if message.role == "assistant":

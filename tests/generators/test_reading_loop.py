@@ -5,7 +5,7 @@ import pytest
 
 from generators.draws import NOT_REALISED
 from generators.scenes import Scene, WritingSettings, Written
-from generators.utterances import write_utterance
+from generators.utterances import REWRITINGS, write_utterance
 from tests.generators.scripted import Script, ScriptedReader, asked, finish, question, scripted
 from validators.gates import GateBounds
 from validators.readings import RealisedRule, make_reading
@@ -157,7 +157,7 @@ def test_a_rewriting_that_is_as_certain_alone_is_written_again_and_then_given_up
     written = finish(write_utterance(scene(contextual=True)), chat, heard)
     assert isinstance(written, Written)
     assert (written.context, written.context_lost) == (None, f"ambiguous/{NOT_REALISED}")
-    assert asked(chat) == ["utterance", "context", "ambiguous", "ambiguous"]
+    assert asked(chat) == ["utterance", "context", *["ambiguous"] * REWRITINGS]
     assert REWRITTEN in question(chat.requests[-1])
 
 

@@ -66,7 +66,11 @@ def rejected(plan: Any, stage: str, reason: str = "not_realised") -> dict[str, s
 PLANS = [planned(0, 3), planned(1, 4, story=True), planned(2, 3, writers=("a", "a")), planned(3, 4), planned(4, 3)]
 KEPT = pd.DataFrame([kept(PLANS[0]), kept(PLANS[1])])
 REJECTED = pd.DataFrame(
-    [rejected(PLANS[2], "premise"), rejected(PLANS[3], "turn_1", "narration"), rejected(PLANS[4], "judge", "incoherent")]
+    [
+        rejected(PLANS[2], "premise"),
+        rejected(PLANS[3], "turn_1", "narration"),
+        rejected(PLANS[4], "judge", "incoherent"),
+    ]
 )
 COUNTS = {"turn/0/written": 3, "turn/0/first": 1, "turn/0/realised": 2, "turn/1/written": 3, "turn/1/first": 2,
           "turn/1/realised": 3, "emotion/joy/written": 6, "emotion/joy/first": 3, "writer/a/written": 6,

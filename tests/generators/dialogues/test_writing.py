@@ -108,7 +108,8 @@ def test_each_speaker_has_their_own_writer_and_sees_what_was_said():
     assert [request.writer for request in chat.requests] == ["writer", "writer", "second", "writer", "second"]
     last = question(chat.requests[-1])
     assert f"Leila: {LINES[0]}\nBruno: {LINES[1]}\nLeila: {LINES[2]}" in last
-    assert "Bruno feels remorse" in last
+    assert "You are Bruno, a bus driver" in last
+    assert f'Leila has just said: "{LINES[2]}" You feel remorse' in last
     assert "because he once wrote to the council" in last
     assert "last line" in last
     assert "last line" not in question(chat.requests[-2])
