@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from flows.dialogue_plans import openings_of, wanted_of
 from flows.dialogue_role import Dialogues
 from flows.dialogues import STAGE, make_dialogues
+from flows.duplicates import repeated_row
 from flows.quotas import MakeAll, budget_spent
 from flows.run_folder import DoneRecord
 from flows.runs import Run
@@ -23,7 +24,7 @@ from generators.dialogues.plans import plan_dialogues
 from validators.dialogue_records import PlannedDialogue
 from validators.dialogue_schemas import DIALOGUES, PLANNED_DIALOGUES
 from validators.duplicates import find_duplicates
-from validators.records import Evidence, RejectedRow, Utterance
+from validators.records import Evidence, Utterance
 from validators.schemas import REJECTED, to_records, to_table
 
 PLAN = "dialogue_plan"
@@ -157,14 +158,10 @@ def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
         similarity=run.recipe.duplicates.similarity,
     )
     rejected = [
-        RejectedRow(
-            planned_id=duplicate.row_id,
-            stage=DUPLICATES,
-            gate="duplicates",
-            reason=f"{duplicate.kind}_duplicate",
-            detail=f"of {duplicate.kept_id}, cosine {duplicate.similarity:.4f}",
+        repeated_row(
+            duplicate,
+            DUPLICATES,
             label="",
-            attempt=1,
             seed=rows[duplicate.row_id]["seed"],
             reply="\n".join(turn["text"] for turn in rows[duplicate.row_id]["turns"]),
         )

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from flows.run_folder import DoneRecord
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
-from validators.duplicates import find_duplicates
+from validators.duplicates import Duplicate, find_duplicates
 from validators.records import RejectedRow
 from validators.schemas import REJECTED, UTTERANCES, to_table
 
@@ -35,14 +35,10 @@ def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
     )
     position = {utterance_id: row for row, utterance_id in enumerate(ids)}
     rejected = [
-        RejectedRow(
-            planned_id=duplicate.row_id,
-            stage=STAGE,
-            gate="duplicates",
-            reason=f"{duplicate.kind}_duplicate",
-            detail=f"of {duplicate.kept_id}, cosine {duplicate.similarity:.4f}",
+        repeated_row(
+            duplicate,
+            STAGE,
             label=written.column("intended")[position[duplicate.row_id]]["label"].as_py(),
-            attempt=1,
             seed=written.column("seed")[position[duplicate.row_id]].as_py(),
             reply=written.column("text")[position[duplicate.row_id]].as_py(),
         )
@@ -57,6 +53,21 @@ def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
         planned=len(new_ids),
         kept=pa.table({"utterance_id": pa.array(kept, pa.string())}, schema=KEPT),
         rejected=to_table(rejected, REJECTED),
+    )
+
+
+def repeated_row(duplicate: Duplicate, stage: str, *, label: str, seed: int, reply: str) -> RejectedRow:
+    """Reject a row that repeats another, of any stage: it names the one that stays and how closely."""
+    return RejectedRow(
+        planned_id=duplicate.row_id,
+        stage=stage,
+        gate="duplicates",
+        reason=f"{duplicate.kind}_duplicate",
+        detail=f"of {duplicate.kept_id}, cosine {duplicate.similarity:.4f}",
+        label=label,
+        attempt=1,
+        seed=seed,
+        reply=reply,
     )
 
 
