@@ -96,6 +96,9 @@ class Clip(Record):
     engine: Text
     intended: Intended
     delivery: Delivery
+    """What the label and its intensity ask for."""
+    controls: Delivery
+    """What the engine was given in the take that was kept."""
     measured: Prosody
     neutral: Prosody
     """The same text by the same voice without any delivery."""
@@ -103,6 +106,9 @@ class Clip(Record):
     wer: Annotated[float, Field(ge=0)]
     dnsmos: float
     speaker_similarity: Annotated[float, Field(ge=-1, le=1)]
+    distance: Annotated[float, Field(ge=0)]
+    """Between measured and asked delivery, in just noticeable differences; see validators/delivery.py."""
+    passed_at_first: bool
     perceived: tuple[Perceived, ...] | None
     realised: bool | None
     attempts: Annotated[int, Field(ge=1)]
