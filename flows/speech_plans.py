@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which clips a run makes: of its utterances and of the turns of its dialogues, by whom, in which renderings."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from flows.speech_role import Speech
+from generators.shares import row_seed, stable_hash
+from generators.speech.casting import Part, Speaker, cast
+from validators.dialogue_records import Dialogue
+from validators.records import Intended, Intensity, Utterance
+from validators.speech_records import PlannedClip, VoiceCard
+
+OTHER_INTENSITY: dict[int, Intensity] = {1: 2, 2: 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One text that somebody says."""
+
+    speaker: Speaker
+    beside: tuple[Speaker, ...]
+    name: str
+    text: str
+    language: str
+    intended: Intended
+    split: str
+    utterance_id: str | None = None
+    dialogue_id: str | None = None
+    turn: int | None = None
+    story_id: str | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What names the text in the release."""
+        return (self.utterance_id, self.dialogue_id, self.turn)
+
+
+def texts_of(role: Speech, utterances: Sequence[Utterance], dialogues: Sequence[Dialogue]) -> list[Said]:
+    """List the texts that are to be said, in the order of the tables.
+
+    A character is the same in all utterances of a story and in the dialogues that grow from it.
+    """
+    said: list[Said] = []
+    if "utterances" in role.of:
+        said += [
+            Said(
+                speaker=(row.story_id, row.character),
+                beside=(),
+                name=row.character,
+                text=row.text,
+                language=row.language,
+                intended=row.intended,
+                split=row.split,
+                utterance_id=row.utterance_id,
+                story_id=row.story_id,
+            )
+            for row in utterances
+        ]
+    if "dialogues" in role.of:
+        for row in dialogues:
+            place = row.story_id or row.dialogue_id
+            speakers = tuple((place, speaker.name) for speaker in row.speakers)
+            said += [
+                Said(
+                    speaker=speakers[turn.speaker],
+                    beside=(speakers[1 - turn.speaker],),
+                    name=row.speakers[turn.speaker].name,
+                    text=turn.text,
+                    language=row.language,
+                    intended=turn.intended,
+                    split=row.split,
+                    dialogue_id=row.dialogue_id,
+                    turn=turn.turn,
+                    story_id=row.story_id,
+                )
+                for turn in row.turns
+            ]
+    return said
+
+
+def plan_clips(
+    role: Speech, said: Sequence[Said], voices: Mapping[str, VoiceCard], labels: Sequence[str], *, seed: int
+) -> list[PlannedClip]:
+    """Plan a clip for each text, and the further renderings that the recipe asks for.
+
+    A text in a language that no voice speaks is planned too, with a voice that will not do: it is rejected with its
+    reason and does not vanish.
+    """
+    voice_of = _cast(role, said, voices, seed=seed)
+    planned: list[PlannedClip] = []
+    for text in said:
+        for rendering, (intended, voice) in enumerate(_renderings(role, text, voice_of, voices, labels, seed=seed)):
+            number = len(planned)
+            planned.append(
+                PlannedClip(
+                    clip_id=f"c-{number // role.shard_rows:05d}-{number % role.shard_rows:04d}",
+                    utterance_id=text.utterance_id,
+                    dialogue_id=text.dialogue_id,
+                    turn=text.turn,
+                    story_id=text.story_id,
+                    speaker=text.name,
+                    text=text.text,
+                    language=text.language,
+                    intended=intended,
+                    voice=voice,
+                    rendering=rendering,
+                    split=text.split,  # type: ignore[arg-type]  # comes from a checked record
+                    seed=row_seed(seed, f"clip {text.key} {rendering}"),
+                )
+            )
+    return planned
+
+
+def _cast(
+    role: Speech, said: Sequence[Said], voices: Mapping[str, VoiceCard], *, seed: int
+) -> dict[Speaker, str]:
+    """Cast the speakers of each language among its voices."""
+    labels: defaultdict[Speaker, Counter[str]] = defaultdict(Counter)
+    beside: dict[Speaker, tuple[Speaker, ...]] = {}
+    languages: dict[Speaker, str] = {}
+    for text in said:
+        labels[text.speaker][text.intended.label] += 1
+        beside[text.speaker] = tuple(dict.fromkeys((*beside.get(text.speaker, ()), *text.beside)))
+        languages[text.speaker] = text.language
+    voice_of: dict[Speaker, str] = {}
+    for language in sorted(set(languages.values())):
+        parts = [
+            Part(speaker, labels[speaker], beside[speaker]) for speaker in labels if languages[speaker] == language
+        ]
+        voice_of |= cast(parts, voices_for(role, voices, language), seed=seed)
+    return voice_of
+
+
+def voices_for(role: Speech, voices: Mapping[str, VoiceCard], language: str) -> list[str]:
+    """The voices of a recipe that speak a language; where none does, all of them."""
+    names = list(role.voices or voices)
+    return [name for name in names if voices[name].language == language] or names
+
+
+def _renderings(
+    role: Speech,
+    text: Said,
+    voice_of: Mapping[Speaker, str],
+    voices: Mapping[str, VoiceCard],
+    labels: Sequence[str],
+    *,
+    seed: int,
+) -> Iterator[tuple[Intended, str]]:
+    """The text as it is, then the same words by another voice, in another emotion, at the other intensity."""
+    intended, voice = text.intended, voice_of[text.speaker]
+    yield intended, voice
+    for kind in role.renderings:
+        if kind == "voice":
+            others = [name for name in voices_for(role, voices, text.language) if name != voice]
+            if others:
+                yield intended, others[stable_hash(seed, "voice", *map(str, text.key)) % len(others)]
+        elif kind == "intensity":
+            if intended.intensity is not None:
+                yield intended.model_copy(update={"intensity": OTHER_INTENSITY[intended.intensity]}), voice
+        else:
+            other = [label for label in labels if label != intended.label]
+            chosen = other[stable_hash(seed, "emotion", *map(str, text.key)) % len(other)]
+            yield intended.model_copy(update={"label": chosen, "intensity": intended.intensity or 2}), voice
