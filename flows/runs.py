@@ -94,10 +94,11 @@ class Run:
     def __post_init__(self) -> None:
         self.recipe = self.inputs.recipe
         self.began_s = time.monotonic()
-        self.slots = Slots(self.writer.slots)
         self.writers: dict[str, StoredChat] = {OWN: self.writer} | {
             name: StoredChat(other.chat, self.store) for name, other in self.inputs.models.others.items()
         }
+        # of all engines together, since a conversation that waits for one keeps no other busy
+        self.slots = Slots(sum(writer.slots for writer in self.writers.values()))
         self._lock = threading.Lock()
         self._reader: StoredReader | None = None
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)

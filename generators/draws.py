@@ -63,7 +63,7 @@ Check = Callable[[str], Conversation[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[Answer]):
-    """What is asked at one stage of a row. A template with `$notes` gets there what the reading of a try brought up."""
+    """What is asked at one stage of a row. A template with `$notes` gets there what became of the last try."""
 
     stage: str
     prompt: Prompt
@@ -75,6 +75,8 @@ class Question(Generic[Answer]):
     """What the writer is told from the start, such as openings not to use."""
     avoid_words: tuple[str, ...] = ()
     """Words by which a gate would reject the reply: an engine that can does not write them in the first place."""
+    advice: Mapping[str, str] = field(default_factory=dict)
+    """By the reason of a rule, what the writer is told before it tries again; of other reasons it is told nothing."""
     writer: str = ""
     """Which of the run's writers is asked; see `ChatRequest`."""
 
@@ -121,12 +123,11 @@ def draw(
     engine has the prompt in its cache; and no tokens go into candidates that nobody needs.
     """
     tries: _Tries[Answer] = _Tries()
+    advice = ""
     for attempt in range(attempts):
-        last = tries.misses[-1].finding if tries.misses else None
-        notes = question.notes + (last.repair if last else "")
         reply = yield from ask(
             question.prompt.request(
-                {**question.values, "notes": notes},
+                {**question.values, "notes": question.notes + advice},
                 schema=question.schema,
                 max_tokens=question.max_tokens,
                 temperature=temperature,
@@ -143,16 +144,23 @@ def draw(
         verdict = judge(text, gates)
         if not verdict.accepted:
             tries.failed.append(("rules", verdict, reply))
+            advice = _advice(question, verdict, text) or advice
             continue
         if check is None:
             return Drawn(text, answer, attempt + 1)
         finding = yield from check(text)
         if finding.realised:
             return Drawn(text, answer, attempt + 1, finding, realised_at_first=not tries.misses)
+        advice = finding.repair
         tries.misses.append(Drawn(text, answer, attempt + 1, finding, realised_at_first=False))
     if tries.misses:
         return max(tries.misses, key=lambda miss: miss.finding.margin if miss.finding else 0.0)
     return _rejected(plan, question.stage, tries.failed)
+
+
+def _advice(question: Question[Answer], verdict: Verdict, text: str) -> str:
+    what = question.advice.get(verdict.reason or "")
+    return f'\nYou said: "{text}" {what}' if what else ""
 
 
 def missed(plan: Planned, stage: str, drawn: Drawn[Answer]) -> RejectedRow:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from validators.gates import (
+    TITLES,
     Gate,
     GateBounds,
     complete,
@@ -24,6 +25,11 @@ from validators.verdicts import ACCEPTED, Verdict
 
 SHARED_WORDS = 0.8  # of the words of two turns together; a turn that answers takes up fewer
 _STAGE_DIRECTION = re.compile(r"\*[^*]+\*|\([^)]*\)|^\s*[-–—]\s")
+_CALLS = re.compile(
+    r"\b(?:dear|dearest|oh|hey|hello|hi|my|you|no|yes|thanks|thank you|sorry|well|please|goodbye|good morning|welcome)$",
+    re.IGNORECASE,
+)
+"""Words before a name that call it without a comma."""
 _TOLD = re.compile(r"[\"”’,]\s*(?:he|she|they|\w+)\s+(?:said|says|asked|asks|replied|replies|whispered|shouted)\b")
 
 
@@ -42,6 +48,25 @@ def no_narration(text: str, *, speaker: str) -> Verdict:
         return Verdict.reject("narration", found.group().strip())
     own_name = says_own_name(text, character=speaker)
     return Verdict.reject("narration", f"names its own speaker: {own_name}") if own_name else ACCEPTED
+
+
+def speaks_to_the_other(text: str, *, other: str) -> Verdict:
+    """Reject a turn that tells of the other instead of speaking to them: their name stands within a sentence.
+
+    To be spoken to, a name is set off: "Bruno, look", "I know, Bruno." Somebody who only names the other is heard as
+    telling a third of them.
+    """
+    words = split_words(other)
+    names = [re.escape(word) for word in words if word not in TITLES] or [re.escape(word) for word in words[-1:]]
+    if not names:
+        return ACCEPTED
+    pattern = rf"(?:\b(?:{'|'.join(sorted(TITLES))})\s+)*\b(?:{'|'.join(names)})\b(?:\s+(?:{'|'.join(names)})\b)*(?:['’]s)?"
+    for found in re.finditer(pattern, text, re.IGNORECASE):
+        before, after = text[: found.start()].rstrip(), text[found.end() :].lstrip()
+        opens = not before or not before[-1].isalnum() or _CALLS.search(before)
+        if not (opens and (not after or not after[0].isalnum())) or found.group().endswith(("'s", "’s")):
+            return Verdict.reject("speaks_of_the_other", found.group())
+    return ACCEPTED
 
 
 def repeats_no_turn(text: str, *, earlier: Sequence[str]) -> Verdict:
@@ -101,6 +126,7 @@ def turn_gates(
         complete,
         no_repetition,
         lambda text: no_narration(text, speaker=speaker),
+        lambda text: speaks_to_the_other(text, other=other),
         lambda text: names_no_label(text, synonyms=synonyms),
         lambda text: ends_properly(text, is_last=is_last),
         lambda text: repeats_no_turn(text, earlier=earlier),

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from generators.backends.prompt_caches import PromptCaches
+from generators.backends.taking_turns import CORES
 from generators.chat import ChatReply, ChatRequest, ChatSettings, FinishReason, TokenLogprobs, rank_tokens
 from validators.errors import ModelError
 
@@ -115,7 +116,8 @@ class LlamaChat:
         if request.top_logprobs:
             body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
         try:
-            with self._caches.take("\n".join(message.content for message in request.messages)) as sequence:
+            prompt = "\n".join(message.content for message in request.messages)
+            with CORES.of(self), self._caches.take(prompt) as sequence:
                 reply = self._server.handle_chat_completions(body | {"id_slot": sequence})
         except RuntimeError as error:
             raise ModelError(

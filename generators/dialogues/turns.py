@@ -22,6 +22,19 @@ from validators.turn_gates import turn_gates
 
 THOUGHT_CHARS = 80
 LINE_CHARS = 180  # 25 words, and room for the gate to see one that rambles
+ADVICE = {
+    "repeats_a_turn": "But that was said already. Say something new.",
+    "paraphrases_a_turn": "But that was said already. Say something new.",
+    "speaks_of_the_other": "But you are speaking to them. Say you.",
+    "narration": "But that tells a story. Say only what you say aloud.",
+    "speaker_label": "But only one speaks. Say only your own words.",
+    "speaks_for_both": "But only one speaks. Say only your own words.",
+    "ends_open": "But a question leaves the dialogue open. End it.",
+    "too_long": "But that is too long. Say it in one short sentence.",
+    "copies_section": "But those words stand in the scene. Say it in your own.",
+    "prompt_residue": "But that was an example. Say something of your own.",
+}
+"""What the writer is told after a rule failed it: without, a small model says the same again."""
 LAST = "\nThis is the last line of the dialogue: end it."
 
 
@@ -74,6 +87,7 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
             shape=TurnReply,
             max_tokens=120,
             notes=LAST if is_last else "",
+            advice=ADVICE,
             avoid_words=tuple(word for word in naming if " " not in word),
             writer=scene.plan.writers[planned.speaker],
         ),

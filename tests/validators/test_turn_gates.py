@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from validators.gates import GateBounds, judge
-from validators.turn_gates import turn_gates
+from validators.turn_gates import speaks_to_the_other, turn_gates
 
 EARLIER = ("Who did this to my tree? I planted it for the little one!", "I was at work all day, Leila.")
 
@@ -50,6 +50,8 @@ def reason(text, *, is_last=False, synonyms=("anger", "angry"), encoder=None):
         "Then who was it, Bruno? Somebody stood right here with a saw.",
         "It was the city. They sent a letter in May.",
         "Bruno, look at me.",
+        "Oh Bruno, look at me, my dear Bruno!",
+        "Thank you Bruno. You are a good man, Bruno, and you know it.",
     ],
 )
 def test_a_line_that_answers_passes(text):
@@ -67,6 +69,9 @@ def test_a_line_that_answers_passes(text):
         ('"Do not lie to me," she said and turned away.', "narration"),
         ("Leila does not believe a word of that.", "narration"),
         ("I was at work all day.", "repeats_a_turn"),
+        ("I know that Bruno cut it down last night.", "speaks_of_the_other"),
+        ("Bruno's saw stood right here, I saw it.", "speaks_of_the_other"),
+        ("Bruno has been here with a saw.", "speaks_of_the_other"),
         ("You make me so angry with this, Bruno.", "names_its_label"),
         ("Oh no!", "too_short"),
         ("I will never, ever, in my whole life, and I mean every word of it, forgive you or anybody else here for what "
@@ -80,6 +85,22 @@ def test_a_line_that_answers_passes(text):
 )  # fmt: skip
 def test_what_is_no_turn_is_rejected(text, expected):
     assert reason(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "accepted"),
+    [
+        ("The old man has been watching the sparrows for a long time now.", "the old man", False),
+        ("I saw what the old man did to the sparrows.", "the old man", False),
+        ("Thank you, old man. I will not forget it.", "the old man", True),
+        ("What do you want from me, old man?", "the old man", True),
+        ("I know that you did it, Mrs Hall!", "Mrs Hall", True),
+        ("The king is good, and I am his.", "the king", False),
+        ("I am yours, my king.", "the king", True),
+    ],
+)
+def test_whoever_is_spoken_to_is_called_and_not_told_of(text, other, accepted):
+    assert speaks_to_the_other(text, other=other).accepted is accepted
 
 
 def test_a_paraphrase_is_rejected_by_its_embedding():

@@ -134,6 +134,15 @@ def test_a_turn_that_is_not_heard_is_written_again_and_told_what_was_heard():
     assert "a listener heard sadness in it" in question(chat.requests[2])
 
 
+def test_a_turn_that_broke_a_rule_is_written_again_and_told_why():
+    told = "Bruno has come home and knows nothing of it."
+    chat = scripted(dialogue_seed=PREMISE, dialogue_turn=turns(told, *LINES))
+    ended = talk(write_dialogue(dialogue()), chat, hears())
+    assert ended.row.turns[0].text == LINES[0]
+    assert f'You said: "{told}" But you are speaking to them. Say you.' in question(chat.requests[2])
+    assert "You said" not in question(chat.requests[3])
+
+
 def test_a_dialogue_that_misses_too_many_turns_ends_early_and_says_so():
     lines = [f"We can talk about number {n} tomorrow." for n in range(8)]
     chat = scripted(dialogue_seed=PREMISE, dialogue_turn=turns(*lines))
