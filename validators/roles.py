@@ -59,3 +59,52 @@ class Reader(Protocol):
     def close(self) -> None:
         """Free what it holds."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """One clip to be listened to: samples of shape (n,), one channel, within -1 to 1, and the language spoken.
+
+    It never carries the text or what was intended.
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+    language: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What a listener found in one clip.
+
+    `f0_hz` has one value a frame (0 where unvoiced) and `frame_s` is their distance; `speaker` is an embedding of
+    length 1, shape (dimensions,); `emotion` are scores of the taxonomy's labels where the listener names emotions.
+    """
+
+    transcript: str
+    dnsmos: float
+    speaker: NDArray[np.float32]
+    f0_hz: NDArray[np.float32]
+    frame_s: float
+    emotion: NDArray[np.float64] | None = None
+
+
+class Listener(Protocol):
+    """A blind listener: what is said, how well it sounds, whose voice it is, and how its pitch moves."""
+
+    @property
+    def model(self) -> str:
+        """Names and revisions of all that it is made of."""
+        ...
+
+    def listen(self, sound: Sound) -> Heard:
+        """Listen to one clip."""
+        ...
+
+    def track_pitch(self, sound: Sound) -> tuple[NDArray[np.float32], float]:
+        """F0 alone (Hz a frame, 0 where unvoiced; distance of frames in seconds): what a neutral take is asked for."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...

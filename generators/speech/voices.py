@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The voice role: what every speech engine takes and gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from validators.speech_records import Delivery, VoiceCard
+
+Samples = NDArray[np.float32]
+"""One channel, shape (samples,), within -1 to 1."""
+
+SAMPLE_RATE = 24_000  # of all clips; engines with another rate are resampled
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """One piece of text to be said: short enough for the engine, by one of its voices, in a delivery.
+
+    The same speech and seed give the same samples where the engine allows it.
+    """
+
+    text: str
+    voice: str
+    delivery: Delivery = Delivery()
+    seed: int = 0
+
+
+class Voice(Protocol):
+    """A speech engine with one voice or many."""
+
+    @property
+    def model(self) -> str:
+        """Name and revision of the weights."""
+        ...
+
+    @property
+    def voices(self) -> Mapping[str, VoiceCard]:
+        """Its voices by name."""
+        ...
+
+    def speak(self, speech: Speech) -> Samples:
+        """Say it, at SAMPLE_RATE. Raises `UnspeakableError` where nothing of the text can be said."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+class UnspeakableError(ValueError):
+    """A text of which an engine can say nothing, or not all in one piece; it costs the row, not the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSettings:
+    """What a voice backend needs to start. Which fields matter is up to the backend; see its module."""
+
+    name: str
+    revision: str = ""
+    weights: PurePath | None = None
+    """A local file or folder with the model."""
+    voices: PurePath | None = None
+    """A local file or folder with the voices of the model, where they are apart from it."""
+    licence: str = ""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Passed to the engine as it is."""
