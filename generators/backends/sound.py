@@ -4,7 +4,7 @@
 import math
 
 import numpy as np
-from scipy.signal import lfilter
+from scipy.signal import lfilter  # type: ignore[import-untyped]
 
 from generators.speech.voices import SAMPLE_RATE, Samples
 from validators.speech_records import Delivery

@@ -29,7 +29,7 @@ class Speech:
 
     text: str
     voice: str
-    delivery: Delivery = Delivery()
+    delivery: Delivery = field(default_factory=Delivery)
     seed: int = 0
 
 
