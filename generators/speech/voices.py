@@ -86,5 +86,5 @@ def check_voice(name: str, voices: Mapping[str, VoiceCard]) -> VoiceCard:
 def check_script(text: str) -> None:
     """Raise `UnspeakableError` for a letter that is not Latin: engines drop such words without a word about it."""
     for letter in unicodedata.normalize("NFKC", text):
-        if letter.isalpha() and not unicodedata.name(letter, "").startswith("LATIN"):
+        if letter.isalpha() and not unicodedata.name(letter, "").startswith(("LATIN", "MODIFIER")):
             raise UnspeakableError(f"{letter!r} is of a script that this voice does not read")
