@@ -44,7 +44,7 @@ WHISPERER = "af_nicole"  # soft and slow, with little movement
 MAX_TOKENS = 510
 STYLE = (MAX_TOKENS, 256)
 TIMBRE = 128
-BREATHS = (0.0, 0.5, 1.0)  # where the pivot is measured; a parabola through them was within 0.1 semitones between
+BREATHS = (0.0, 0.5, 1.0)  # where the pivot is measured; of two voices, a parabola was within 0.1 semitones between
 CALIBRATION = {
     "en": "Well, there it is, on the table.",
     "es": "Bueno, ahí está, sobre la mesa.",
