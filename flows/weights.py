@@ -110,7 +110,7 @@ def _packaged(name: str, cache: Path) -> ResolvedWeights:
                 next_step=f"Install the package again: {weights.install}",
             )
     else:
-        path = cache / f"{weights.name}.gguf"
+        path = cache / f"{weights.name}{weights.suffix}"
         with FileLock(f"{path}.lock"):
             if not path.is_file() or file_sha256(path, cache=cache) != weights.sha256:
                 join_files(_find_parts(weights), path, sha256=weights.sha256, cache=cache)

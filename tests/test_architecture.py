@@ -17,7 +17,18 @@ MAY_IMPORT = {
     "generators": {"generators", "validators"},
     "flows": {"flows", "generators", "validators"},
 }
-ENGINES = {"torch", "vllm", "xllamacpp", "onnxruntime", "TTS", "sentence_transformers", "transformers", "gguf"}
+ENGINES = {
+    "torch",
+    "vllm",
+    "xllamacpp",
+    "onnx",
+    "onnxruntime",
+    "hibari",
+    "TTS",
+    "sentence_transformers",
+    "transformers",
+    "gguf",
+}
 HTTP = {"aiohttp", "httpx", "requests"}
 FLOWS_ONLY = {"prefect", "typer", "huggingface_hub", "datasets", "platformdirs", "filelock"}
 NOT_IN_VALIDATORS = {"os", "pathlib", "time", "datetime", "socket", "urllib", "shutil", "tempfile", "subprocess"}

@@ -10,6 +10,7 @@ from typing import cast
 
 from generators.chat import Chat, ChatSettings
 from generators.encoder import EncoderSettings
+from generators.speech.voices import Voice, VoiceSettings
 from validators.errors import InputError, ModelError
 from validators.roles import Encoder
 
@@ -77,10 +78,27 @@ ENCODERS: dict[str, Backend] = {
     ),
 }
 
+VOICES: dict[str, Backend] = {
+    "kokoro": Backend(
+        target="generators.backends.kokoro:open_voice",
+        modules=("onnx", "onnxruntime", "hibari"),
+        install="pip install 'affectory[speech]'",
+        description="Kokoro-82M in this process, on one CPU thread, with its prosody under control",
+        needs_weights=True,
+    ),
+    "tone": Backend(
+        target="generators.backends.tone:open_voice",
+        modules=(),
+        install="pip install affectory",
+        description="a buzz for every syllable that follows the delivery; for tests and dry runs",
+        needs_weights=False,
+    ),
+}
+
 
 def is_installed(backend: str) -> bool:
     """Whether the modules that a backend needs are there, without importing any."""
-    return not _missing_modules(_find({**CHAT, **ENCODERS}, backend, "backend"))
+    return not _missing_modules(_find({**CHAT, **ENCODERS, **VOICES}, backend, "backend"))
 
 
 def open_chat(backend: str, settings: ChatSettings) -> Chat:
@@ -92,6 +110,12 @@ def open_chat(backend: str, settings: ChatSettings) -> Chat:
 def open_encoder(backend: str, settings: EncoderSettings) -> Encoder:
     """Start an Encoder backend."""
     opener = cast(Callable[[EncoderSettings], Encoder], _opener(ENCODERS, backend, "encoder backend"))
+    return opener(settings)
+
+
+def open_voice(backend: str, settings: VoiceSettings) -> Voice:
+    """Start a Voice backend."""
+    opener = cast(Callable[[VoiceSettings], Voice], _opener(VOICES, backend, "voice backend"))
     return opener(settings)
 
 

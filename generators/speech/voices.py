@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The voice role: what every speech engine takes and gives."""
 
+import difflib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -9,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from validators.errors import InputError
 from validators.speech_records import Delivery, VoiceCard
 
 Samples = NDArray[np.float32]
@@ -26,7 +29,7 @@ class Speech:
 
     text: str
     voice: str
-    delivery: Delivery = Delivery()
+    delivery: Delivery = field(default_factory=Delivery)
     seed: int = 0
 
 
@@ -69,3 +72,19 @@ class VoiceSettings:
     licence: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     """Passed to the engine as it is."""
+
+
+def check_voice(name: str, voices: Mapping[str, VoiceCard]) -> VoiceCard:
+    """Find a voice's card, or raise `InputError` with the names that are like it."""
+    if name in voices:
+        return voices[name]
+    closest = difflib.get_close_matches(name, voices, n=3)
+    guess = f"Did you mean {' or '.join(closest)}? " if closest else ""
+    raise InputError(f"the voice {name!r} is unknown", next_step=f"{guess}Known: {', '.join(sorted(voices))}.")
+
+
+def check_script(text: str) -> None:
+    """Raise `UnspeakableError` for a letter that is not Latin: engines drop such words without a word about it."""
+    for letter in unicodedata.normalize("NFKC", text):
+        if letter.isalpha() and not unicodedata.name(letter, "").startswith(("LATIN", "MODIFIER")):
+            raise UnspeakableError(f"{letter!r} is of a script that this voice does not read")

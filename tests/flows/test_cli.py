@@ -69,7 +69,8 @@ def test_json_output_is_json(tmp_path):
     assert built["planned"] == built["kept"] + built["rejected"] == 8
     assert json.loads(command("plan", recipe, "--json").stdout)["rows_wanted"] == 8
     assert json.loads(command("check", tmp_path / "out", "--json").stdout) == {"problems": []}
-    assert {row["role"] for row in json.loads(command("models", "--json").stdout)} == {"writer", "encoder", "weights"}
+    roles = {row["role"] for row in json.loads(command("models", "--json").stdout)}
+    assert roles == {"writer", "encoder", "voice", "weights"}
 
 
 def test_check_names_what_is_damaged_and_fails(tmp_path):

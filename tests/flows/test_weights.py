@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -79,6 +80,12 @@ def test_a_damaged_sidecar_only_costs_a_hash(parts: Path, cache: Path) -> None:
     sidecar.write_text('{"sha256": ')
     assert join(cache).is_file()
     assert SHA256 in sidecar.read_text()
+
+
+def test_joined_parts_get_the_suffix_of_their_kind(parts: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert join(cache).name == "Tiny.gguf"
+    monkeypatch.setitem(PACKAGED, "tiny", replace(tiny(SHA256), suffix=".onnx"))
+    assert join(cache).name == "Tiny.onnx"
 
 
 def test_parts_with_another_hash_are_refused(parts: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
