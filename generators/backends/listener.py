@@ -63,6 +63,7 @@ class WhisperListener:
 
     def listen(self, sound: Sound) -> Heard:
         """Listen to one clip. Raises `InputError` for samples that are no sound, or a language it does not know."""
+        self._check_language(sound.language)
         samples = _resample(sound)
         f0_hz, frame_s = self._track(samples)
         return Heard(
@@ -81,12 +82,14 @@ class WhisperListener:
         """Free the memory of Whisper's weights, which are the most."""
         self._whisper.model.unload_model()
 
-    def _transcribe(self, samples: NDArray[np.float32], language: str) -> str:
+    def _check_language(self, language: str) -> None:
         if language not in self._whisper.supported_languages:
             raise InputError(
                 f"Whisper does not know the language {language!r}",
                 next_step=f"Known: {', '.join(self._whisper.supported_languages)}.",
             )
+
+    def _transcribe(self, samples: NDArray[np.float32], language: str) -> str:
         if float(np.abs(samples).max()) < INAUDIBLE:
             return ""
         segments, _ = self._whisper.transcribe(
