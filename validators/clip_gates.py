@@ -7,14 +7,13 @@ one of the two.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from validators.delivery import STRONG, wrong_sides
+from validators.delivery import STRONG, Strong, wrong_sides
 from validators.prosody import HOP_S, active_frames, frame_levels, spoken_s
 from validators.roles import Heard
 from validators.speech_records import Delivery, Prosody
@@ -45,7 +44,7 @@ class ClipBounds:
     min_speaker_similarity: float = 0.80
     """Cosine to the voice's neutral. Takes of one voice measure .93 and more whatever the emotion; of 54 voices
     against each other, 95 % lie below .69."""
-    strong: Mapping[str, float] = STRONG
+    strong: Strong = STRONG
     """What counts as asked for strongly, by dimension."""
 
 

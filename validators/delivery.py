@@ -2,9 +2,7 @@
 """How far a take is from the delivery that was asked for, in differences that a listener can just notice."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import asdict, dataclass
 
 from validators.prosody import spoken_s
 from validators.speech_records import Delivery, Prosody
@@ -42,11 +40,24 @@ class Noticeable:
     """dB of the alpha ratio. An assumption: no listening test of this measure is known to us."""
 
 
+@dataclass(frozen=True, slots=True)
+class Strong:
+    """From which difference on a dimension counts as asked for strongly.
+
+    Below, the engine's own variation from take to take may turn it over without a listener who notices. Range and tilt
+    follow the words too much to be held against one neutral take.
+    """
+
+    pitch: float = 1.0
+    """Semitones: once what is noticed."""
+    rate: float = 2 * math.log2(1.05)
+    """Octaves, about 10 %: twice, since pauses around 150 ms move in and out of the count."""
+    loudness: float = 2.0
+    """dB: twice, since raised pitch and tilt move it as well."""
+
+
 NOTICEABLE = Noticeable()
-STRONG: Mapping[str, float] = MappingProxyType({"pitch": 1.0, "rate": 2 * math.log2(1.05), "loudness": 2.0})
-"""From which difference on a dimension counts as asked for strongly: below, the engine's own variation from take to
-take may turn it over without a listener who notices. Range and tilt follow the words too much to be held against one
-neutral take."""
+STRONG = Strong()
 
 
 def asked_differences(delivery: Delivery, neutral: Prosody) -> Differences:
@@ -95,13 +106,13 @@ def delivery_distance(delivery: Delivery, measured: Prosody, neutral: Prosody) -
 
 
 def wrong_sides(
-    delivery: Delivery, measured: Prosody, neutral: Prosody, *, strong: Mapping[str, float] = STRONG
+    delivery: Delivery, measured: Prosody, neutral: Prosody, *, strong: Strong = STRONG
 ) -> Differences:
     """Find the dimensions asked for strongly in which a take went the other way, or nowhere, and how far."""
     asked = asked_differences(delivery, neutral)
     found = measured_differences(measured, neutral)
     return {
         name: found[name]
-        for name, least in strong.items()
+        for name, least in asdict(strong).items()
         if name in found and abs(asked[name]) >= least and found[name] * math.copysign(1.0, asked[name]) <= 0
     }

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import butter, find_peaks, sosfiltfilt
+from scipy.signal import butter, find_peaks, sosfiltfilt  # type: ignore[import-untyped]
 
 from validators.errors import InputError
 from validators.speech_records import Prosody
@@ -31,8 +31,8 @@ _LOW_BAND_HZ = (50.0, 1000.0)
 _HIGH_BAND_HZ = (1000.0, 5000.0)
 _SPEECH_BAND_HZ = (60.0, 8000.0)
 _SYLLABLE_CUTOFF_HZ = 10.0
-"""Of the smoothing: syllables come at 2 to 8 a second (Greenberg, Speech Communication 29, 1999), and what is faster
-than 10 is within one. With less smoothing a long vowel counts twice; with more, the syllables of a fast speaker melt."""
+"""Of the smoothing: syllables come at 2 to 8 a second (Greenberg, Speech Communication 29, 1999), what is faster than
+10 is within one. With less smoothing a long vowel counts twice; with more, the syllables of a fast speaker melt."""
 _SHORTEST_SYLLABLE_S = 0.08
 _DIP = 0.05
 """How far the amplitude must fall beside a peak, of the loud parts' amplitude: 4 to 6 % count Kokoro's syllables

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import get_window
+from scipy.signal import get_window  # type: ignore[import-untyped]
 
 from generators.backends.packaged_onnx import named_version, open_packaged
 
