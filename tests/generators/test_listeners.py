@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every listener owes its caller, and what the embedded one hears in speech of the embedded voice."""
 
-import dataclasses
+from dataclasses import fields, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,10 +13,16 @@ from numpy.typing import NDArray
 from flows.weights import WeightsSpec, resolve_weights
 from generators.backends.quiet import fingerprint
 from generators.backends.registry import LISTENERS, is_installed, open_listener
+from generators.backends.speaker import _mel_filters
 from generators.speech.listeners import ListenerSettings
-from validators.clip_gates import speaker_similarity
+from generators.speech.voices import SAMPLE_RATE, Speech
+from validators.clip_gates import ClipBounds, Take, judge_sound, judge_take, speaker_similarity
+from validators.delivery import delivery_distance
 from validators.errors import InputError, ModelError
+from validators.prosody import measure_prosody, spoken_s
 from validators.roles import Heard, Listener, Sound
+from validators.speech_records import Delivery, Prosody
+from validators.transcripts import word_error_rate
 
 RATE = 24_000
 BACKENDS = ["quiet", pytest.param("whisper", marks=pytest.mark.model)]
@@ -62,7 +69,7 @@ def test_what_is_heard_is_whole_and_the_same_each_time(listener: Listener) -> No
     assert 0.9 <= first.dnsmos <= 5
     assert (first.f0_hz >= 0).all()
     assert np.isfinite(first.f0_hz).all()
-    for field in dataclasses.fields(Heard):
+    for field in fields(Heard):
         np.testing.assert_array_equal(getattr(first, field.name), getattr(second, field.name))
     assert listener.model
 
@@ -143,13 +150,56 @@ def test_the_model_is_named_with_all_its_parts(weights_cache: Path) -> None:
         assert part in model
 
 
-@pytest.mark.model
 def test_the_mels_are_those_that_the_embedder_was_trained_on() -> None:
-    if find_spec("librosa") is None:
-        pytest.skip("librosa is not installed")
-    import librosa
+    """Rows of `librosa.filters.mel(sr=16000, n_fft=512, n_mels=40)` of librosa 0.11: place and height of the peak."""
+    expected = {0: (2, 0.0115472022), 12: (31, 0.0112475287), 13: (33, 0.0127706742), 39: (237, 0.0017454236)}
+    rows = _mel_filters()
+    assert {place: int(rows[place].argmax()) for place in expected} == {n: peak for n, (peak, _) in expected.items()}
+    for place, (_, height) in expected.items():
+        assert rows[place].max() == pytest.approx(height, rel=1e-6)
 
-    from generators.backends.speaker import FFT_SAMPLES, MELS, SAMPLE_RATE, _mel_filters
 
-    expected = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=FFT_SAMPLES, n_mels=MELS)
-    np.testing.assert_allclose(_mel_filters(), expected, atol=1e-7)
+SAID = "I cannot believe you did that without telling me first."
+ANGRY = Delivery(pitch_st=2.9, range_oct=0.6, rate_oct=0.24, energy=1.2, tilt_db=7.0, gain_db=5.0)
+SAD = Delivery(pitch_st=-2.2, range_oct=-1.1, rate_oct=-0.36, energy=-1.2, tilt_db=-7.0, gain_db=-5.0)
+
+
+@pytest.fixture(scope="module")
+def takes(weights_cache: Path) -> dict[str, Take]:
+    """Three takes of one sentence by one Kokoro voice, heard by the embedded listener."""
+    if find_spec("generators.backends.kokoro") is None:
+        pytest.skip("the embedded voice is not in this checkout")
+    voices = import_module("tests.generators.test_voices")
+    voice = voices.open_voice("kokoro", voices.kokoro_settings())  # skips where it is not installed
+    listener = open_real(weights_cache)
+    heard: dict[str, tuple[Heard, Prosody, Delivery]] = {}
+    for name, delivery in (("neutral", Delivery()), ("angry", ANGRY), ("sad", SAD)):
+        samples = voice.speak(Speech(SAID, "af_heart", delivery))
+        assert judge_sound(samples, SAMPLE_RATE, ClipBounds()).accepted
+        found = hear(listener, samples, SAMPLE_RATE)
+        heard[name] = found, measure_prosody(samples, SAMPLE_RATE, found.f0_hz, found.frame_s), delivery
+    speaker, neutral = heard["neutral"][0].speaker, heard["neutral"][1]
+    return {
+        name: Take(SAID, "en", found, measured, neutral, speaker, delivery)
+        for name, (found, measured, delivery) in heard.items()
+    }
+
+
+@pytest.mark.model
+def test_rendered_speech_is_understood_and_sounds_well_and_passes(takes: dict[str, Take]) -> None:
+    for take in takes.values():
+        assert word_error_rate(SAID, take.heard.transcript, language="en") == 0
+        assert 3.0 <= take.heard.dnsmos <= 4.5
+        assert float(np.linalg.norm(take.heard.speaker)) == pytest.approx(1.0, abs=1e-5)
+        assert judge_take(take, ClipBounds()).accepted
+
+
+@pytest.mark.model
+def test_anger_and_sadness_are_told_apart_by_their_prosody(takes: dict[str, Take]) -> None:
+    angry, sad, neutral = (takes[name].measured for name in ("angry", "sad", "neutral"))
+    for measure in ("f0_mean_hz", "f0_range_st", "loudness_db", "tilt_db", "rate_hz"):
+        assert getattr(angry, measure) > getattr(neutral, measure) > getattr(sad, measure)
+    assert spoken_s(angry) < spoken_s(neutral) < spoken_s(sad)
+    assert delivery_distance(ANGRY, angry, neutral) < delivery_distance(ANGRY, neutral, neutral)
+    assert delivery_distance(SAD, sad, neutral) < delivery_distance(SAD, neutral, neutral)
+    assert judge_take(replace(takes["sad"], delivery=ANGRY), ClipBounds()).reason == "wrong_side"
