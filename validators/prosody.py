@@ -24,7 +24,8 @@ ACTIVE_RANGE_DB = 35.0
 SILENCE_DB = -80.0
 """Full-scale level below which nothing is heard, however quiet the rest is; dither of 16 bits is at -96 dB."""
 SHORTEST_PAUSE_S = 0.15
-"""A shorter silence belongs to a stop consonant: closures last up to about 0.1 s, 0.15 s when an utterance is slow."""
+"""A shorter silence may be the closure of a stop consonant (Hieke, Kowal and O'Connell, Language and Speech 26, 1983,
+count pauses from 0.13 s on)."""
 
 _WINDOW_S = 0.025  # of a spectrum: two periods of the lowest voice
 _LOW_BAND_HZ = (50.0, 1000.0)
@@ -36,7 +37,7 @@ _SYLLABLE_CUTOFF_HZ = 10.0
 _SHORTEST_SYLLABLE_S = 0.08
 _DIP = 0.05
 """How far the amplitude must fall beside a peak, of the loud parts' amplitude: 4 to 6 % count Kokoro's syllables
-best. A fixed 2 dB (de Jong and Wempe, Behavior Research Methods 41, 2009) did worse on slow takes."""
+best. A fixed 2 dB (de Jong and Wempe, Behavior Research Methods 41, 2009) put a fast take below a slow one."""
 _AROUND_S = 0.2
 
 

@@ -31,8 +31,8 @@ class Dnsmos:
     def score(self, samples: NDArray[np.float32]) -> float:
         """Score the overall quality of samples within -1 to 1: the mean over windows of 9 s that lie 1 s apart.
 
-        Shorter sound is repeated to fill one window. The package repeats it up to twice as long and scores as many as
-        ten windows of the same: on ten clips of 3 to 7 s that moved the score by 0.02 on average (0.05 at most), and
+        Shorter sound is repeated to fill one window. The package repeats it up to twice as long and scores up to
+        nine windows of the same: on ten clips of 3 to 7 s that moved the score by 0.02 on average (0.05 at most), and
         took up to five times as long.
         """
         times = -(-WINDOW_SAMPLES // len(samples))
