@@ -40,7 +40,7 @@ class ClipBounds:
     max_wer: float = 0.25
     """Inclusive, so one word of four may be heard wrong: names and homophones are the listener's mistakes."""
     min_dnsmos: float = 3.0
-    """Of 5 (P.835, overall): neutral takes of Kokoro's English voices measure 3.1 and more but for the whisperer's; 7 dB
+    """Of 5 (P.835, overall): neutral takes of Kokoro's English voices measure 3.1 and more, the whisperer's less; 7 dB
     of tilt with a raised voice costs 0.2 to 0.4, so that strong anger comes near it."""
     min_speaker_similarity: float = 0.80
     """Cosine to the voice's neutral. Takes of one voice measure .93 and more whatever the emotion; of 54 voices

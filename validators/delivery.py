@@ -105,9 +105,7 @@ def delivery_distance(delivery: Delivery, measured: Prosody, neutral: Prosody) -
     return math.sqrt(sum(step * step for step in steps) / len(steps))
 
 
-def wrong_sides(
-    delivery: Delivery, measured: Prosody, neutral: Prosody, *, strong: Strong = STRONG
-) -> Differences:
+def wrong_sides(delivery: Delivery, measured: Prosody, neutral: Prosody, *, strong: Strong = STRONG) -> Differences:
     """Find the dimensions asked for strongly in which a take went the other way, or nowhere, and how far."""
     asked = asked_differences(delivery, neutral)
     found = measured_differences(measured, neutral)
