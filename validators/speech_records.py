@@ -37,7 +37,8 @@ class Prosody(Record):
 
     F0 over voiced frames (mean of its semitones, in Hz; range from the 20th to the 80th percentile, in semitones),
     loudness over the active part (dB full scale), rate (energy peaks, about syllables, a second of active speech),
-    tilt (energy of 1 to 5 kHz over that of 50 Hz to 1 kHz, dB), and the share of the time that is pauses.
+    tilt (energy of 1 to 5 kHz over that of 50 Hz to 1 kHz, dB), the share of the time that is pauses, the share of the
+    rest that is voiced, and the duration from the first sound to the last.
     """
 
     f0_mean_hz: Annotated[float, Field(ge=0)]

