@@ -60,7 +60,8 @@ def speaks_to_the_other(text: str, *, other: str) -> Verdict:
     names = [re.escape(word) for word in words if word not in TITLES] or [re.escape(word) for word in words[-1:]]
     if not names:
         return ACCEPTED
-    pattern = rf"(?:\b(?:{'|'.join(sorted(TITLES))})\s+)*\b(?:{'|'.join(names)})\b(?:\s+(?:{'|'.join(names)})\b)*(?:['’]s)?"
+    title, name = "|".join(sorted(TITLES)), "|".join(names)
+    pattern = rf"(?:\b(?:{title})\s+)*\b(?:{name})\b(?:\s+(?:{name})\b)*(?:['’]s)?"
     for found in re.finditer(pattern, text, re.IGNORECASE):
         before, after = text[: found.start()].rstrip(), text[found.end() :].lstrip()
         opens = not before or not before[-1].isalnum() or _CALLS.search(before)
