@@ -20,6 +20,8 @@ EXCLUDED = {
     "writer.timeout_s": "when to ask again, not what",
     "encoder.threads": "how fast a sentence is encoded",
     "gates.max_reason_share": "when to stop a run; what is kept or rejected stays the same",
+    "speech.workers": "how many processes speak",
+    "speech.timeout_s": "when to give a clip up",
     "reader.path": "a folder may move; its content is in versions.reader",
 }
 """Keys that may change when a run is resumed, each with the reason why no row changes by it."""

@@ -17,10 +17,14 @@ from pydantic import SecretStr
 from flows.readers import ReaderNeeds, ReaderParts, ReaderSources, find_parts, open_reader
 from flows.recipe import Recipe
 from flows.roles import Weights, Writer
+from flows.speech_role import Speech
+from flows.voice_files import find_kokoro_voices
 from flows.weights import ResolvedWeights, WeightsSpec, resolve_weights
 from generators.backends.registry import CHAT, open_chat, open_encoder
 from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings
 from generators.encoder import EncoderSettings
+from generators.speech.listeners import ListenerSettings
+from generators.speech.voices import VoiceSettings
 from validators.errors import InputError
 from validators.roles import Encoder, Reader
 from validators.taxonomy import Taxonomy
@@ -84,6 +88,36 @@ class LicensedChat:
 
 
 @dataclass(frozen=True)
+class SpeechModels:
+    """The voice and the listener of a run, found and not opened: workers open their own."""
+
+    voice: VoiceSettings
+    listener: ListenerSettings
+
+    @classmethod
+    def of(cls, recipe: Recipe, role: Speech) -> Self:
+        """Find the weights that speech needs."""
+        voice = _resolve(recipe, role.voice.weights)
+        listener = _resolve(recipe, role.listener.weights)
+        return cls(
+            voice=VoiceSettings(
+                name=voice.name if voice else role.voice.backend,
+                revision=voice.revision if voice else "",
+                weights=voice.path if voice else None,
+                voices=find_kokoro_voices(cache=cache_folder()) if role.voice.backend == "kokoro" else None,
+                licence=role.voice.licence or (voice.licence if voice else ""),
+                options=role.voice.options,
+            ),
+            listener=ListenerSettings(
+                name=listener.name if listener else role.listener.backend,
+                revision=listener.revision if listener else "",
+                weights=listener.path if listener else None,
+                options=role.listener.options,
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class Models:
     """The models of a run. Weights are found and checked when this is made, engines open when first used."""
 
@@ -94,6 +128,7 @@ class Models:
     reader: ReaderParts
     others: Mapping[str, "LicensedChat"]
     """The writers of dialogues beside the recipe's own, by their names."""
+    speech: SpeechModels | None = None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -126,6 +161,7 @@ class Models:
                 for name, role in (recipe.dialogues.writers if recipe.dialogues else {}).items()
                 for found in [_resolve(recipe, role.weights)]
             },
+            speech=SpeechModels.of(recipe, recipe.speech) if recipe.speech else None,
         )
 
     def open_encoder(self) -> Encoder:
@@ -148,6 +184,14 @@ class Models:
             "encoder": _name_of(self.encoder_settings),
             "reader": self.reader.version,
             **{f"dialogues.{name}": other.chat.model for name, other in self.others.items()},
+            **(
+                {
+                    "voice": f"{self.speech.voice.name}@{self.speech.voice.revision}",
+                    "listener": f"{self.speech.listener.name}@{self.speech.listener.revision}",
+                }
+                if self.speech
+                else {}
+            ),
         }
 
     def close(self) -> None:

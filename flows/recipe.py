@@ -13,6 +13,7 @@ from flows.dialogue_role import Dialogues
 from flows.patterns import SECRET, HubName, Language, Name, Revision
 from flows.reader_role import Reader, default_reader
 from flows.roles import Encoder, Writer
+from flows.speech_role import Speech
 from flows.strict_yaml import Document, load_strict, read_document, validate
 from validators.errors import InputError
 from validators.problems import Place, ProblemsError, did_you_mean
@@ -159,6 +160,7 @@ class Recipe(Record):
     reader: Reader = Field(default_factory=default_reader)
     utterances: Utterances
     dialogues: Dialogues | None = None
+    speech: Speech | None = None
     loop: Loop = Loop()
     budget: Budget = Budget()
     gates: Gates = Gates()
@@ -184,8 +186,9 @@ class Recipe(Record):
         return self
 
     def canonical(self) -> dict[str, object]:
-        """Give the recipe as plain JSON data, all defaults filled in; without dialogues it says nothing of them."""
-        return self.model_dump(mode="json", exclude=None if self.dialogues else {"dialogues"})
+        """Give the recipe as plain JSON data, all defaults filled in; it says nothing of stages that it does not want."""
+        unwanted = {name for name in ("dialogues", "speech") if getattr(self, name) is None}
+        return self.model_dump(mode="json", exclude=unwanted)
 
     def resolve(self, path: str) -> Path:
         """Find a path that the recipe names: relative ones start at the recipe's own folder."""

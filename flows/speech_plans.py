@@ -32,7 +32,7 @@ class Said:
     story_id: str | None = None
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> tuple[str | None, str | None, int | None]:
         """What names the text in the release."""
         return (self.utterance_id, self.dialogue_id, self.turn)
 
@@ -80,22 +80,41 @@ def texts_of(role: Speech, utterances: Sequence[Utterance], dialogues: Sequence[
     return said
 
 
+def unplanned(said: Sequence[Said], planned: Sequence[PlannedClip]) -> list[Said]:
+    """The texts of which no clip is planned yet: a dataset may have grown since."""
+    known = {(row.utterance_id, row.dialogue_id, row.turn) for row in planned}
+    return [text for text in said if text.key not in known]
+
+
+def shard_of(row: PlannedClip) -> int:
+    """The shard of a clip, as its id says."""
+    return int(row.clip_id.split("-")[1])
+
+
 def plan_clips(
-    role: Speech, said: Sequence[Said], voices: Mapping[str, VoiceCard], labels: Sequence[str], *, seed: int
+    role: Speech,
+    said: Sequence[Said],
+    voices: Mapping[str, VoiceCard],
+    labels: Sequence[str],
+    *,
+    before: Sequence[PlannedClip] = (),
+    seed: int,
 ) -> list[PlannedClip]:
     """Plan a clip for each text, and the further renderings that the recipe asks for.
 
+    Whoever spoke `before` keeps their voice, and shards are numbered on from those of before.
     A text in a language that no voice speaks is planned too, with a voice that will not do: it is rejected with its
     reason and does not vanish.
     """
-    voice_of = _cast(role, said, voices, seed=seed)
+    voice_of = _cast(role, said, voices, before, seed=seed)
+    first_shard = 1 + max((shard_of(row) for row in before), default=-1)
     planned: list[PlannedClip] = []
     for text in said:
         for rendering, (intended, voice) in enumerate(_renderings(role, text, voice_of, voices, labels, seed=seed)):
             number = len(planned)
             planned.append(
                 PlannedClip(
-                    clip_id=f"c-{number // role.shard_rows:05d}-{number % role.shard_rows:04d}",
+                    clip_id=f"c-{first_shard + number // role.shard_rows:05d}-{number % role.shard_rows:04d}",
                     utterance_id=text.utterance_id,
                     dialogue_id=text.dialogue_id,
                     turn=text.turn,
@@ -114,9 +133,17 @@ def plan_clips(
 
 
 def _cast(
-    role: Speech, said: Sequence[Said], voices: Mapping[str, VoiceCard], *, seed: int
+    role: Speech,
+    said: Sequence[Said],
+    voices: Mapping[str, VoiceCard],
+    before: Sequence[PlannedClip],
+    *,
+    seed: int,
 ) -> dict[Speaker, str]:
     """Cast the speakers of each language among its voices."""
+    known = {
+        (row.story_id or row.dialogue_id or "", row.speaker): row.voice for row in before if row.rendering == 0
+    }
     labels: defaultdict[Speaker, Counter[str]] = defaultdict(Counter)
     beside: dict[Speaker, tuple[Speaker, ...]] = {}
     languages: dict[Speaker, str] = {}
@@ -129,7 +156,7 @@ def _cast(
         parts = [
             Part(speaker, labels[speaker], beside[speaker]) for speaker in labels if languages[speaker] == language
         ]
-        voice_of |= cast(parts, voices_for(role, voices, language), seed=seed)
+        voice_of |= cast(parts, voices_for(role, voices, language), seed=seed, before=known)
     return voice_of
 
 

@@ -7,6 +7,7 @@ differently. EmoNet-Voice keeps the first take, and its raters do not hear the t
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,11 @@ class Made:
     attempts: int = 1
     """Takes that were made until the search ended."""
     passed_at_first: bool = True
+
+    def without_samples(self) -> Self:
+        """The same without its sound and what was heard frame by frame, to be sent from process to process."""
+        nothing = np.zeros(0, dtype=np.float32)
+        return replace(self, samples=nothing, heard=replace(self.heard, f0_hz=nothing))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

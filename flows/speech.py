@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The speech stage: the kept utterances and turns said aloud, shard by shard.
+
+    work/clip_plan/part-00000.parquet  which clips are made, by which voices; written before any is
+    work/speech/part-*.parquet         its shards, with their sound
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from flows.models import SpeechModels
+from flows.quotas import MakeAll, budget_spent
+from flows.run_folder import DoneRecord
+from flows.runs import Run
+from flows.speech_plans import Said, plan_clips, shard_of, texts_of, unplanned
+from flows.speech_role import Speech
+from flows.studio import Recorded, StudioPool, StudioSpec
+from generators.backends.registry import open_voice
+from generators.speech.takes import TakeSettings
+from generators.speech.voices import SAMPLE_RATE, check_voice
+from validators.clip_gates import ClipBounds
+from validators.dialogue_records import Dialogue
+from validators.records import RejectedRow, Utterance
+from validators.schemas import REJECTED, to_records, to_table
+from validators.speech_records import Clip, PlannedClip
+from validators.speech_schemas import CLIPS, PLANNED_CLIPS
+
+STAGE = "speech"
+PLAN = "clip_plan"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """How far the clips came, and why not further."""
+
+    planned: tuple[PlannedClip, ...]
+    kept: pa.Table
+    rejected: pa.Table
+    short: str
+    """Why not all planned clips were begun; "" if they were."""
+
+
+def speak(
+    run: Run, utterances: pa.Table, dialogues: pa.Table | None, make_all: MakeAll, *, go_on: bool
+) -> Spoken | None:
+    """Say the kept texts; None where the recipe wants no speech. Without `go_on` only what lies on disk is read."""
+    role = run.recipe.speech
+    if role is None:
+        return None
+    planned = _stored(run)
+    said = texts_of(role, to_records(utterances, Utterance), to_records(dialogues, Dialogue) if dialogues else [])
+    if go_on and (new := unplanned(said, planned)):
+        planned += _plan(run, role, new, planned)
+    shards: dict[int, list[PlannedClip]] = {}
+    for row in planned:
+        shards.setdefault(shard_of(row), []).append(row)
+    spent: list[str] = []
+    if go_on and planned:
+        done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(STAGE, index).exists())
+        run.progress.begin(STAGE, len(planned), done)
+        with run.timed(STAGE), StudioPool(_spec(run, role), workers=role.workers, timeout_s=role.timeout_s) as pool:
+
+            def make(index: int) -> DoneRecord | None:
+                record = run.folder.done(STAGE, index)
+                if record is None and (reason := "".join(spent[:1]) or budget_spent(run)):
+                    spent.append(reason)
+                    return None
+                return record or make_clips(run, pool, index, shards[index])
+
+            make_all(run, STAGE, list(shards), make)
+    made = [index for index in shards if run.folder.done(STAGE, index)]
+    tables = [run.folder.read_shard(STAGE, index) for index in made]
+    return Spoken(
+        planned=tuple(row for index in made for row in shards[index]),
+        kept=pa.concat_tables([CLIPS.empty_table(), *(kept for kept, _ in tables)]).cast(CLIPS),
+        rejected=pa.concat_tables([REJECTED.empty_table(), *(lost for _, lost in tables)]).cast(REJECTED),
+        short=spent[0] if spent else "",
+    )
+
+
+def make_clips(run: Run, pool: StudioPool, index: int, planned: Sequence[PlannedClip]) -> DoneRecord:
+    """Make the clips of one shard; each ends as a kept or a rejected one, in the order of the plan."""
+    kept: list[dict[str, object]] = []
+    rejected: list[RejectedRow] = []
+    for plan, made in zip(planned, pool.make(planned), strict=True):
+        if isinstance(made, Recorded):
+            kept.append(clip_row(plan, made))
+        else:
+            rejected.append(made)
+        run.advance(STAGE, kept=int(isinstance(made, Recorded)), rejected=int(isinstance(made, RejectedRow)))
+    return run.folder.write_shard(
+        STAGE,
+        index,
+        planned=len(planned),
+        kept=pa.Table.from_pylist(kept, schema=CLIPS),
+        rejected=to_table(rejected, REJECTED),
+    )
+
+
+def clip_row(plan: PlannedClip, recorded: Recorded) -> dict[str, object]:
+    """A kept clip as a row of its table, checked as a record before its sound is added."""
+    made = recorded.made
+    clip = Clip(
+        clip_id=plan.clip_id,
+        utterance_id=plan.utterance_id,
+        dialogue_id=plan.dialogue_id,
+        turn=plan.turn,
+        story_id=plan.story_id,
+        speaker=plan.speaker,
+        text=plan.text,
+        language=plan.language,
+        n_samples=recorded.n_samples,
+        sample_rate=SAMPLE_RATE,
+        voice=plan.voice,
+        voice_licence=recorded.voice_licence,
+        engine=recorded.engine,
+        intended=plan.intended,
+        delivery=made.delivery,
+        controls=made.controls,
+        measured=made.measured,
+        neutral=made.neutral,
+        transcript=made.heard.transcript,
+        wer=made.wer,
+        dnsmos=made.heard.dnsmos,
+        speaker_similarity=made.speaker_similarity,
+        distance=made.distance,
+        passed_at_first=made.passed_at_first,
+        perceived=None,
+        realised=None,
+        attempts=made.attempts,
+        rendering=plan.rendering,
+        listener=recorded.listener,
+        seed=plan.seed,
+        split=plan.split,
+    )
+    return clip.model_dump() | {"audio": {"bytes": recorded.audio, "path": f"{plan.clip_id}.flac"}}
+
+
+def _plan(
+    run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]
+) -> tuple[PlannedClip, ...]:
+    """Plan the clips of new texts and store the plan, so that a resumed run makes the same."""
+    voice = open_voice(role.voice.backend, _models(run).voice)
+    try:
+        cards = dict(voice.voices)
+    finally:
+        voice.close()
+    for name in role.voices or ():
+        check_voice(name, cards)
+    labels = [name for name in run.taxonomy.names if name != run.taxonomy.neutral]
+    planned = plan_clips(role, said, cards, labels, before=before, seed=run.recipe.seed)
+    run.folder.write_shard(
+        PLAN,
+        len(run.folder.stage_records(PLAN)),
+        planned=len(planned),
+        kept=to_table(planned, PLANNED_CLIPS),
+        rejected=REJECTED.empty_table(),
+    )
+    return tuple(planned)
+
+
+def _stored(run: Run) -> tuple[PlannedClip, ...]:
+    parts = [run.folder.read_shard(PLAN, record.index)[0] for record in run.folder.stage_records(PLAN)]
+    return tuple(row for part in parts for row in to_records(part, PlannedClip))
+
+
+def _spec(run: Run, role: Speech) -> StudioSpec:
+    models = _models(run)
+    return StudioSpec(
+        voice_backend=role.voice.backend,
+        voice=models.voice,
+        listener_backend=role.listener.backend,
+        listener=models.listener,
+        labels={label.name: label for label in run.taxonomy.labels},
+        settings=TakeSettings(
+            takes=role.takes,
+            near=role.near,
+            bounds=ClipBounds(
+                max_wer=role.max_wer, min_dnsmos=role.min_dnsmos, min_speaker_similarity=role.min_similarity
+            ),
+        ),
+    )
+
+
+def _models(run: Run) -> SpeechModels:
+    if run.inputs.models.speech is None:
+        raise TypeError("the recipe wants no speech")
+    return run.inputs.models.speech
