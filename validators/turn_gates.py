@@ -26,7 +26,7 @@ from validators.verdicts import ACCEPTED, Verdict
 SHARED_WORDS = 0.8  # of the words of two turns together; a turn that answers takes up fewer
 _STAGE_DIRECTION = re.compile(r"\*[^*]+\*|\([^)]*\)|^\s*[-–—]\s")
 _CALLS = re.compile(
-    r"\b(?:dear|dearest|oh|hey|hello|hi|my|you|no|yes|thanks|thank you|sorry|well|please|goodbye|good morning|welcome)$",
+    r"\b(?:dear|dearest|oh|hey|hello|hi|my|you|no|yes|thanks|sorry|well|please|goodbye|morning|evening|welcome)$",
     re.IGNORECASE,
 )
 """Words before a name that call it without a comma."""
@@ -60,7 +60,8 @@ def speaks_to_the_other(text: str, *, other: str) -> Verdict:
     names = [re.escape(word) for word in words if word not in TITLES] or [re.escape(word) for word in words[-1:]]
     if not names:
         return ACCEPTED
-    pattern = rf"(?:\b(?:{'|'.join(sorted(TITLES))})\s+)*\b(?:{'|'.join(names)})\b(?:\s+(?:{'|'.join(names)})\b)*(?:['’]s)?"
+    title, name = "|".join(sorted(TITLES)), "|".join(names)
+    pattern = rf"(?:\b(?:{title})\s+)*\b(?:{name})\b(?:\s+(?:{name})\b)*(?:['’]s)?"
     for found in re.finditer(pattern, text, re.IGNORECASE):
         before, after = text[: found.start()].rstrip(), text[found.end() :].lstrip()
         opens = not before or not before[-1].isalnum() or _CALLS.search(before)
