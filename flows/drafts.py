@@ -8,10 +8,19 @@ from typing import Self
 
 from flows.recipe import Recipe
 from validators.errors import InputError
-from validators.records import Feeling, Story
+from validators.records import Feeling, Record, Story, Text
 from validators.text import has_letters, normalise_text
 
 MAX_STORY_BYTES = 5_000_000  # ten long novels; more is a mistake, such as a whole library in one file
+
+
+class Annotation(Record):
+    """What the author says that a character feels: where (words of the story), who, what, and why."""
+
+    at: Text
+    who: Text
+    feels: Text
+    because: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,7 @@ class Draft:
     source: str | None = None
     licence: str | None = None
     language: str | None = None
+    annotations: tuple[Annotation, ...] = ()
 
     def normalised(self) -> Self:
         """Bring all chapters into the form that is stored; refuse a story without text or beyond all size."""

@@ -75,8 +75,8 @@ class Stories(Record):
             problems.append((("hub",), "needs a revision beside it (40 hex digits), so that the stories stay the same"))
         if not self.hub and (self.revision or self.config):
             problems.append((("revision" if self.revision else "config",), "only belongs to a hub dataset: remove it"))
-        if self.evidence != "model" and not self.fairytaleqa:
-            problems.append((("evidence",), "stories of this kind come without feelings: use 'model'"))
+        if self.evidence != "model" and self.hub:
+            problems.append((("evidence",), "stories of the Hub come without feelings: use 'model'"))
         if problems:
             raise ProblemsError(problems)
         return self

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from flows.annotations import place_feelings
 from flows.drafts import Draft, make_story
 from flows.fairytaleqa import read_fairytaleqa
 from flows.recipe import Recipe, load_taxonomy
@@ -36,6 +37,11 @@ def read_stories(recipe: Recipe) -> list[Story]:
         log.warning("%d stories have the same text as another one and were dropped", n_same)
     if not stories:
         raise recipe.error(("stories",), "holds no story with text: check path, columns and split")
+    if wanted.evidence == "given" and not any(story.feelings for story in stories.values()):
+        raise recipe.error(
+            ("stories", "evidence"),
+            "no story says what its characters feel: add `feelings` to the front matter of the files, or use 'model'",
+        )
     in_order = sorted(stories.values(), key=lambda story: _place_in_shuffle(recipe.seed, story.story_id))
     return in_order[: wanted.limit]
 
@@ -92,7 +98,13 @@ def _cut(recipe: Recipe, draft: Draft) -> Story | None:
     """Cut a draft into sections, or find that there is nothing in it."""
     draft = draft.normalised()
     sections = cut_blocks(draft.chapters, recipe.stories.section_words)
-    return make_story(recipe, draft, sections) if sections else None
+    if not sections:
+        return None
+    # only where they are asked for: the labels are those of one taxonomy, the stories may serve others too
+    asked = draft.annotations and recipe.stories.evidence != "model"
+    return make_story(
+        recipe, draft, sections, place_feelings(draft, sections, load_taxonomy(recipe).names) if asked else ()
+    )
 
 
 def _drafts(recipe: Recipe, path: Path) -> Iterator[Draft]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from flows.annotations import read_annotations
 from flows.drafts import Draft, check_size
 from flows.tables import TABLES, decode
 from validators.errors import InputError
@@ -60,7 +61,8 @@ def read_file(file: Path, name: Path) -> Draft:
     title = re.sub(r"[-_\s]+", " ", file.stem).strip()
     if file.suffix.lower() == ".txt":
         return Draft(str(file), title, (text,), source=name.as_posix())
-    about, text = _front_matter(text, file)
+    front, text = _front_matter(text, file)
+    about = {key: value.strip() for key, value in front.items() if isinstance(value, str) and value.strip()}
     heading, chapters = _chapters(text)
     return Draft(
         where=str(file),
@@ -69,10 +71,11 @@ def read_file(file: Path, name: Path) -> Draft:
         source=about.get("source"),
         licence=about.get("licence") or about.get("license"),
         language=about.get("language"),
+        annotations=read_annotations(front["feelings"], str(file)) if "feelings" in front else (),
     )
 
 
-def _front_matter(text: str, file: Path) -> tuple[dict[str, str], str]:
+def _front_matter(text: str, file: Path) -> tuple[dict[str, object], str]:
     """Split the YAML block between two --- lines from the text; what is no such block is text."""
     found = _FRONT_MATTER.match(text)
     if found is None or len(found[1]) > MAX_FRONT_MATTER:
@@ -87,8 +90,7 @@ def _front_matter(text: str, file: Path) -> tuple[dict[str, str], str]:
         ) from error
     if not isinstance(about, dict):
         return {}, text
-    said = {str(key).lower(): value.strip() for key, value in about.items() if isinstance(value, str) and value.strip()}
-    return said, text[found.end() :]
+    return {str(key).lower(): value for key, value in about.items()}, text[found.end() :]
 
 
 def _chapters(text: str) -> tuple[str, tuple[str, ...]]:

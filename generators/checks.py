@@ -29,20 +29,25 @@ def line_check(label: str, rule: RealisedRule | None) -> Check | None:
     return check
 
 
-def rewriting_check(label: str, context: str, rule: RealisedRule | None) -> Check | None:
-    """Check that a rewritten line is less certain alone than after its situation."""
-    if rule is None:
+def rewriting_check(label: str, context: str, line: Reading | None, rule: RealisedRule | None) -> Check | None:
+    """Check that a rewritten line is less certain alone than after its situation.
+
+    A reader for which the situation changes nothing at all leaves situations out. It can tell whether the words alone
+    are less certain than those of the line that was rewritten, whose reading is `line`.
+    """
+    if rule is None or line is None:
         return None
 
     def check(text: str) -> Conversation[Finding]:
         alone = yield from read_blind(Passage(text))
         in_context = yield from read_blind(Passage(text, context))
-        gain = in_context.margin(label) - alone.margin(label)
+        hears_situations = alone.scores != in_context.scores
+        gain = (in_context if hears_situations else line).margin(label) - alone.margin(label)
         return Finding(
             realised=gain > 0,
             margin=gain,
             repair=f'\nYou wrote: "{text}" The feeling shows too plainly in it. Say less.',
-            heard="as certain alone as in its situation",
+            heard="as certain alone as in its situation" if hears_situations else "as certain as before",
             readings=(alone, in_context),
         )
 

@@ -15,7 +15,7 @@ from generators.draws import Drawn, Question, draw, missed
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
-from validators.gates import naming_words
+from validators.gates import names_no_label, naming_words
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage
@@ -39,10 +39,18 @@ CONNECTIVES = frozenset(
 
 CAUSE_CHARS = 120  # a clause
 LINE_CHARS = 220  # 45 words at most; longer ones ramble
-SITUATION_CHARS = 320  # two sentences
+SITUATION_CHARS = 220  # a sentence or two; what comes after is mostly said twice
 BANNED = 4  # words that the prompt forbids by name; the gate knows them all, and a longer list costs more than it saves
 ATTEMPTS = 2  # at a situation: what came before is paid for, so one more try is worth it
 REWRITINGS = 3  # a line is ambiguous at the first in one case of three, and by the third in more than half
+
+
+ADVICE = {
+    "not_first_person": "But that is told by somebody else. Say it yourself, as I, to whoever is there.",
+    "copies_section": "But those words stand in the scene. Say it in your own.",
+    "too_long": "But that is too long. Say it in one short sentence.",
+}
+"""What the writer is told after a rule failed its line: without, a small model fails by the same rule again."""
 
 
 class LineReply(Reply):
@@ -84,7 +92,7 @@ def _with_context(scene: Scene, line: Written) -> Conversation[Written]:
     context = yield from write_context(scene, line.text)
     if isinstance(context, RejectedRow):
         return replace(line, context_lost=_place(context))
-    ambiguous = yield from write_ambiguous(scene, line.text, context)
+    ambiguous = yield from write_ambiguous(scene, line, context)
     if isinstance(ambiguous, RejectedRow):
         return replace(line, context_lost=_place(ambiguous))
     written = replace(line, context=context, text_ambiguous=ambiguous.text)
@@ -126,6 +134,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
                 shape=LineReply,
                 max_tokens=130,
                 notes=avoid_note(plan.avoid),
+                advice=ADVICE,
                 avoid_words=scene.avoid_words,
             ),
             read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
@@ -181,7 +190,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
             values={"passage": fence(scene.section), "character": scene.plan.character, "line": line},
             schema=structure(situation=string(SITUATION_CHARS)),
             shape=SituationReply,
-            max_tokens=110,
+            max_tokens=80,
         ),
         read=_situation,
         gates=scene.situation_gates(prompt, line, names_feelings=True),
@@ -202,7 +211,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
             values={"context": told.text, "leaks": ", ".join(leaks)},
             schema=structure(situation=string(SITUATION_CHARS)),
             shape=SituationReply,
-            max_tokens=110,
+            max_tokens=80,
         ),
         read=_situation,
         gates=scene.situation_gates(prompt, line, names_feelings=False),
@@ -212,7 +221,7 @@ def write_context(scene: Scene, line: str) -> Conversation[str | RejectedRow]:
     return cleaned if isinstance(cleaned, RejectedRow) else cleaned.text
 
 
-def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[Drawn[RewrittenReply] | RejectedRow]:
+def write_ambiguous(scene: Scene, line: Written, context: str) -> Conversation[Drawn[RewrittenReply] | RejectedRow]:
     """Write the line anew so that its emotion shows only together with the context: less certain alone than in it."""
     prompt = load_prompt("ambiguous")
     drawn = yield from draw(
@@ -223,18 +232,26 @@ def write_ambiguous(scene: Scene, line: str, context: str) -> Conversation[Drawn
             values={
                 "context": context,
                 "character": scene.plan.character,
-                "line": line,
+                "line": line.text,
                 "emotion": "the feeling" if scene.is_neutral else scene.emotion,
             },
             schema=structure(line=string(LINE_CHARS)),
             shape=RewrittenReply,
             max_tokens=80,
+            avoid_words=tuple(word for word in scene.feelings if " " not in word),
         ),
         read=lambda answer: end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS),
-        gates=[*scene.line_gates(prompt), lambda text: differs(text, line)],
+        gates=[
+            *scene.line_gates(prompt),
+            lambda text: differs(text, line.text),
+            # of any feeling: a small model says "happy" where it may not say "glad"
+            lambda text: names_no_label(text, synonyms=scene.feelings),
+        ],
         attempts=REWRITINGS,
         temperature=scene.settings.temperature,
-        check=rewriting_check(scene.plan.intended.label, context, scene.settings.rule),
+        check=rewriting_check(
+            scene.plan.intended.label, context, line.readings.line if line.readings else None, scene.settings.rule
+        ),
     )
     if isinstance(drawn, RejectedRow) or drawn.finding is None or drawn.finding.realised:
         return drawn

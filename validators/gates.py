@@ -158,7 +158,7 @@ def copies_nothing(text: str, *, source: str, n: int, reason: str = "copies_sect
 
 def no_stranger(text: str, *, strangers: Iterable[str], source: str) -> Verdict:
     """Reject a text that speaks of somebody from the prompt's examples who is not in the source."""
-    found = set(split_words(text)).intersection(strangers) - set(split_words(source))
+    found = {word.removesuffix("'s") for word in split_words(text)}.intersection(strangers) - set(split_words(source))
     return Verdict.reject("prompt_residue", ", ".join(sorted(found))) if found else ACCEPTED
 
 

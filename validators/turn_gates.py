@@ -26,7 +26,7 @@ from validators.verdicts import ACCEPTED, Verdict
 SHARED_WORDS = 0.8  # of the words of two turns together; a turn that answers takes up fewer
 _STAGE_DIRECTION = re.compile(r"\*[^*]+\*|\([^)]*\)|^\s*[-–—]\s")
 _CALLS = re.compile(
-    r"\b(?:dear|dearest|oh|hey|hello|hi|my|you|no|yes|thanks|thank you|sorry|well|please|goodbye|good morning|welcome)$",
+    r"\b(?:dear|dearest|oh|hey|hello|hi|my|you|no|yes|thanks|sorry|well|please|goodbye|morning|evening|welcome)$",
     re.IGNORECASE,
 )
 """Words before a name that call it without a comma."""

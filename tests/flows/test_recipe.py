@@ -100,7 +100,11 @@ def test_defaults_are_filled_in(write):
         ("  path: stories\n", "", "line 2, stories: needs exactly one of path, hub, fairytaleqa"),
         ("path: stories", "path: stories\n  hub: a/b", "needs exactly one of path, hub, fairytaleqa"),
         ("path: stories", "hub: a/b", "line 3, stories.hub: needs a revision"),
-        ("path: stories", "path: stories\n  evidence: given", "line 4, stories.evidence: stories of this kind"),
+        (
+            "path: stories",
+            f"hub: a/b\n  revision: {'a' * 40}\n  evidence: given",
+            "line 5, stories.evidence: stories of the Hub come without feelings",
+        ),
         ("path: stories", "path: stories\n  language: English", "line 4, stories.language: must be a code"),
         ("name: small", "name: ../small", "line 1, name: must be a folder name"),
         ("name: small", "name: 1e3", "line 1, name: should be a valid string, not a number: put it in quotes"),
