@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flow: stories -> evidence -> quotas filled in rounds -> dialogues -> one judged release.
+"""The flow: stories -> evidence -> quotas filled in rounds -> dialogues -> speech -> one judged release.
 
 Prefect orders the work and shows it; what is done is what verifiably lies on disk. A task is a shard and takes its
 number, never rows.
@@ -18,6 +18,7 @@ from flows.quotas import MakeAll, MakeShard, fill_quotas
 from flows.release import Release, close_run, final_tables, is_finished
 from flows.run_folder import DoneRecord
 from flows.runs import Inputs, Run, StoppedError, open_run_of
+from flows.speech import speak
 from validators.errors import DeferredError
 from validators.records import Evidence
 
@@ -40,7 +41,8 @@ def build_release(run: Run, make_all: MakeAll) -> Release:
     filled = fill_quotas(run, evidence, watched(make_all), go_on=go_on)
     utterances, _ = final_tables(run, filled)
     talked = fill_dialogues(run, utterances, evidence, watched(make_all), go_on=go_on)
-    return close_run(run, filled, talked)
+    spoken = speak(run, utterances, talked.kept if talked else None, watched(make_all), go_on=go_on)
+    return close_run(run, filled, talked, spoken)
 
 
 def build_with_prefect(run: Run) -> Release:

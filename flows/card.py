@@ -14,6 +14,7 @@ from flows.dialogue_card import dialogue_parts, rate_text
 from flows.identity import EXCLUDED
 from flows.markdown import markdown_table
 from flows.runs import Run
+from flows.speech_card import speech_parts
 from generators.prompts import DIALOGUE_PROMPTS, PROMPTS, load_prompt
 from validators.schemas import COLUMN_DESCRIPTIONS
 
@@ -92,6 +93,7 @@ def render_card(
             ["column", "meaning"], [[name, text] for name, text in COLUMN_DESCRIPTIONS["utterances"].items()]
         ),
         *(dialogue_parts(run, dialogues, figures["dialogues"]) if "dialogues" in figures else []),
+        *(speech_parts(run, configs["clips"], figures["clips"]) if "clips" in figures else []),
         "## How it was made",
         f"- writer: `{run.writer.model}` ({run.inputs.models.writer_licence})\n"
         + (f"- reader: `{', '.join(figures['readers'])}`\n" if figures["readers"] else "")
@@ -153,7 +155,7 @@ def _figure(value: float | None) -> str:
 
 def _without_machine(recipe: dict[str, object]) -> dict[str, object]:
     """Leave out what says where and how fast models run: it decides no row, and may name a host of the user."""
-    return {key: _decides(value) if key in (*ROLES, "dialogues") else value for key, value in recipe.items()}
+    return {key: _decides(value) if key in (*ROLES, "dialogues", "speech") else value for key, value in recipe.items()}
 
 
 def _decides(role: object) -> object:
@@ -170,7 +172,7 @@ def _head(run: Run, configs: Mapping[str, Mapping[str, pa.Table]], kept: int) ->
         "language": _values(tables, "language"),
         "license": licences[0].lower() if len(licences) == 1 else "other",
         "size_categories": [next((name for bound, name in SIZES if kept < bound), "n>10M")],
-        "task_categories": ["text-classification"],
+        "task_categories": ["text-classification", *(["audio-classification"] if "clips" in configs else [])],
         "task_ids": ["sentiment-classification"],
         "tags": ["synthetic", "emotion", "affective-computing", "affectory"],
         "annotations_creators": ["machine-generated"],
@@ -193,4 +195,5 @@ def _head(run: Run, configs: Mapping[str, Mapping[str, pa.Table]], kept: int) ->
 
 
 def _values(tables: Sequence[pa.Table], column: str) -> list[str]:
-    return sorted({str(value) for table in tables for value in table.column(column).unique().to_pylist()})
+    holding = [table for table in tables if column in table.column_names]
+    return sorted({str(value) for table in holding for value in table.column(column).unique().to_pylist()})

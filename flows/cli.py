@@ -173,6 +173,8 @@ def _print_release(release: "Release") -> None:  # type: ignore[name-defined]  #
         console.print(short)
     if release.dialogues:
         _print_dialogues(release.dialogues)
+    if release.clips:
+        _print_clips(release.clips)
     if release.usage:
         usage = release.usage
         console.print(
@@ -199,6 +201,17 @@ def _print_dialogues(talked: "Talked") -> None:  # type: ignore[name-defined]  #
         f"{talked.kept.num_rows} dialogues of {talked.wanted} wanted were kept, {len(talked.planned)} written in "
         f"{talked.rounds} rounds. {talked.short}"
     )
+
+
+def _print_clips(spoken: "Spoken") -> None:  # type: ignore[name-defined]  # noqa: F821 - imported late
+    from validators.tables import reasons_table
+
+    table = Table("stage", "gate", "reason", "clips", title="Rejected clips by reason")
+    for row in reasons_table(spoken.rejected.to_pandas()).itertuples():
+        table.add_row(str(row.stage), str(row.gate), str(row.reason), str(row.rows))
+    console = _console()
+    console.print(table)
+    console.print(f"{spoken.kept.num_rows} clips of {len(spoken.planned)} made were kept. {spoken.short}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from flows.atomic import FileDigest, storage_errors, write_file
 from flows.failpoints import failpoint
 from validators.errors import StorageError
 
+SOUND_ROWS: Final = 100  # of a group where sound is inline, as the viewer wants them
 ROW_GROUP_BYTES: Final = 100_000_000  # the Hub's viewer loads a whole row group to show a page of it
 
 
@@ -30,7 +31,8 @@ def write_parquet(path: Path, table: pa.Table) -> FileDigest:
         ) as writer:
             # chunk borders would show in the bytes; they depend on how the table was put together
             for group in split_by_bytes(table.combine_chunks(), ROW_GROUP_BYTES):
-                writer.write_table(group, row_group_size=max(1, group.num_rows))
+                rows = SOUND_ROWS if "audio" in table.column_names else group.num_rows
+                writer.write_table(group, row_group_size=max(1, rows))
             file.flush()
             failpoint("mid_shard")
 

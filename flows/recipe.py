@@ -186,7 +186,7 @@ class Recipe(Record):
         return self
 
     def canonical(self) -> dict[str, object]:
-        """Give the recipe as plain JSON data, all defaults filled in; it says nothing of stages that it does not want."""
+        """Give the recipe as plain JSON data, all defaults filled in, without the stages that it does not want."""
         unwanted = {name for name in ("dialogues", "speech") if getattr(self, name) is None}
         return self.model_dump(mode="json", exclude=unwanted)
 

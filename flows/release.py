@@ -3,9 +3,8 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -15,27 +14,26 @@ from flows.atomic import storage_errors, write_bytes
 from flows.card import render_card
 from flows.dialogue_rounds import Talked
 from flows.duplicates import STAGE as DUPLICATES_STAGE
+from flows.judgement import SPLITS, judge_release, silent_clips
 from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
-from flows.quality import bounded_figures, measure_quality
+from flows.quality import measure_quality
 from flows.quotas import Filled
 from flows.readings import ReaderUsage
 from flows.run_folder import AccountingError
-from flows.runs import REASON_ROWS, Run
+from flows.runs import Run
+from flows.speech import Spoken, clip_features, with_voices
 from flows.utterances import STAGE as UTTERANCES_STAGE
-from validators.dialogue_checks import DialogueTables
+from validators.clip_quality import clip_quality
 from validators.dialogue_quality import dialogue_quality
-from validators.dialogue_schemas import DIALOGUES
 from validators.errors import GateError
 from validators.schemas import REJECTED, UTTERANCES
-from validators.suite_checks import ReleaseBounds
-from validators.suites import ReleaseJudgement, judge_tables
 from validators.tables import reasons_table, yield_table
 
-SPLITS = ("train", "validation", "test")
 JUDGEMENT = "judgement.json"
 SUMMARY = "summary.json"
 CONFIG = "utterances"
 DIALOGUES_CONFIG = "dialogues"
+CLIPS_CONFIG = "clips"
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,13 @@ class Release:
     reasons: pd.DataFrame
     dialogues: Talked | None
     """What became of the dialogues; None where the recipe wants none."""
+    clips: Spoken | None
+    """What became of the clips; None where the recipe wants none."""
     usage: Mapping[str, float]
     """Calls, stored replies used, tokens, seconds: of this process alone, empty if it had nothing to do."""
 
 
-def close_run(run: Run, filled: Filled, talked: Talked | None = None) -> Release:
+def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Spoken | None = None) -> Release:
     """Judge the final tables and write the release; the manifest comes last, so that its presence means success.
 
     A release that lies there whole is left as it is.
@@ -66,7 +66,9 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None) -> Release
     kept, rejected = final_tables(run, filled)
     finished = is_finished(run)
     short = _read_short(run) if finished else filled.short
-    release = _describe(run, filled, short, kept, rejected, talked)
+    if talked is not None and spoken is not None:
+        talked = replace(talked, kept=with_voices(talked.kept, spoken))
+    release = _describe(run, filled, short, kept, rejected, talked, spoken)
     if finished:
         return release
     figures = measure_quality(run, filled, kept, rejected)
@@ -74,7 +76,9 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None) -> Release
         figures["dialogues"] = dialogue_quality(
             talked.planned, talked.kept.to_pandas(), talked.rejected.to_pandas(), talked.counts
         )
-    judgement = judge_release(run, filled, kept, rejected, figures, talked)
+    if spoken is not None:
+        figures["clips"] = clip_quality(spoken.planned, silent_clips(spoken), spoken.rejected.to_pandas())
+    judgement = judge_release(run, filled, kept, rejected, figures, talked, spoken)
     _write_json(run.folder.quality, figures)
     _write_json(run.folder.work / JUDGEMENT, asdict(judgement))
     _write_json(run.folder.work / SUMMARY, summary(release))
@@ -85,6 +89,8 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None) -> Release
             next_step="read the rejected rows in work/; plan more rows, or lower the floors in the recipe",
         )
     tables = {CONFIG: _by_split(kept)} | ({DIALOGUES_CONFIG: _by_split(talked.kept)} if talked else {})
+    if spoken is not None:
+        tables[CLIPS_CONFIG] = _by_split(clip_features(spoken.kept))
     files = write_release_tables(run.folder, tables)
     card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
@@ -106,8 +112,21 @@ def is_finished(run: Run) -> bool:
 
 
 def _describe(  # noqa: PLR0917 - what a run made, part by part
-    run: Run, filled: Filled, short: Mapping[str, str], kept: pa.Table, rejected: pa.Table, talked: Talked | None
+    run: Run,
+    filled: Filled,
+    short: Mapping[str, str],
+    kept: pa.Table,
+    rejected: pa.Table,
+    talked: Talked | None,
+    spoken: Spoken | None,
 ) -> Release:
+    if spoken and len(spoken.planned) != spoken.kept.num_rows + spoken.rejected.num_rows:
+        raise AccountingError(
+            f"{len(spoken.planned)} clips were planned, but {spoken.kept.num_rows} kept and "
+            f"{spoken.rejected.num_rows} rejected",
+            where=str(run.folder.root),
+            next_step="this is a bug; the shards of the stages are whole, the release was not written",
+        )
     if talked and len(talked.planned) != talked.kept.num_rows + talked.rejected.num_rows:
         raise AccountingError(
             f"{len(talked.planned)} dialogues were planned, but {talked.kept.num_rows} kept and "
@@ -133,6 +152,7 @@ def _describe(  # noqa: PLR0917 - what a run made, part by part
         yields=yield_table(planned, kept.to_pandas(), rejected.to_pandas()),
         reasons=reasons_table(rejected.to_pandas()),
         dialogues=talked,
+        clips=spoken,
         usage=_usage(run, kept.num_rows),
     )
 
@@ -153,42 +173,6 @@ def final_tables(run: Run, filled: Filled) -> tuple[pa.Table, pa.Table]:
     )
 
 
-def judge_release(  # noqa: PLR0917 - the final tables and what was measured on them
-    run: Run,
-    filled: Filled,
-    kept: pa.Table,
-    rejected: pa.Table,
-    figures: Mapping[str, Any],
-    talked: Talked | None = None,
-) -> ReleaseJudgement:
-    """Run the Great Expectations suite over the final tables."""
-    neutral = run.taxonomy.neutral
-    bounds = ReleaseBounds(
-        labels=run.taxonomy.names,
-        columns=tuple(UTTERANCES.names),
-        required=tuple(field.name for field in UTTERANCES if not field.nullable),
-        planned_rows=len(filled.rows),
-        min_kept_rows=run.recipe.floors.kept_rows,
-        min_labels=run.recipe.floors.labels,
-        splits=SPLITS,
-        without_intensity=(neutral,) if neutral else (),
-        measured=bounded_figures(run.recipe.floors, figures),
-        max_reason_share=run.recipe.gates.max_reason_share if len(filled.rows) >= REASON_ROWS else 1.0,
-    )
-    dialogues = (
-        None
-        if talked is None
-        else DialogueTables(
-            kept=talked.kept.to_pandas(),
-            rejected=talked.rejected.to_pandas(),
-            planned_rows=len(talked.planned),
-            columns=tuple(DIALOGUES.names),
-            min_kept_rows=run.recipe.floors.kept_dialogues,
-        )
-    )
-    return judge_tables(kept.to_pandas(), rejected.to_pandas(), bounds, dialogues)
-
-
 def summary(release: Release) -> dict[str, object]:
     """The figures of a run as plain JSON."""
     return {
@@ -202,6 +186,18 @@ def summary(release: Release) -> dict[str, object]:
         "reasons": json.loads(release.reasons.to_json(orient="records")),
         "usage": dict(release.usage),
         **({"dialogues": talked_summary(release.dialogues)} if release.dialogues else {}),
+        **({"clips": spoken_summary(release.clips)} if release.clips else {}),
+    }
+
+
+def spoken_summary(spoken: Spoken) -> dict[str, object]:
+    """What became of the clips, as plain JSON."""
+    return {
+        "planned": len(spoken.planned),
+        "kept": spoken.kept.num_rows,
+        "rejected": spoken.rejected.num_rows,
+        "short": spoken.short,
+        "reasons": json.loads(reasons_table(spoken.rejected.to_pandas()).to_json(orient="records")),
     }
 
 

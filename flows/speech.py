@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The speech stage: the kept utterances and turns said aloud, shard by shard.
 
-    work/clip_plan/part-00000.parquet  which clips are made, by which voices; written before any is
-    work/speech/part-*.parquet         its shards, with their sound
+work/clip_plan/part-00000.parquet  which clips are made, by which voices; written before any is
+work/speech/part-*.parquet         its shards, with their sound
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from generators.speech.takes import TakeSettings
 from generators.speech.voices import SAMPLE_RATE, check_voice
 from validators.clip_gates import ClipBounds
 from validators.dialogue_records import Dialogue
+from validators.dialogue_schemas import DIALOGUES
 from validators.records import RejectedRow, Utterance
 from validators.schemas import REJECTED, to_records, to_table
 from validators.speech_records import Clip, PlannedClip
@@ -78,6 +79,43 @@ def speak(
         rejected=pa.concat_tables([REJECTED.empty_table(), *(lost for _, lost in tables)]).cast(REJECTED),
         short=spent[0] if spent else "",
     )
+
+
+def with_voices(dialogues: pa.Table, spoken: Spoken) -> pa.Table:
+    """The dialogues with the clip of each turn and the voice of each speaker, where there is one."""
+    clips = {
+        (row["dialogue_id"], row["turn"]): row
+        for row in spoken.kept.select(["clip_id", "dialogue_id", "turn", "voice", "rendering"]).to_pylist()
+        if row["dialogue_id"] is not None and row["rendering"] == 0
+    }
+    rows = []
+    for row in to_records(dialogues, Dialogue):
+        made = {turn.turn: clips.get((row.dialogue_id, turn.turn)) for turn in row.turns}
+        voices: dict[int, str] = {turn.speaker: clip["voice"] for turn in row.turns if (clip := made[turn.turn])}
+        rows.append(
+            row.model_copy(
+                update={
+                    "turns": tuple(
+                        turn.model_copy(update={"clip_id": clip["clip_id"] if (clip := made[turn.turn]) else None})
+                        for turn in row.turns
+                    ),
+                    "speakers": tuple(
+                        speaker.model_copy(update={"voice": voices.get(place)})
+                        for place, speaker in enumerate(row.speakers)
+                    ),
+                }
+            )
+        )
+    return to_table(rows, DIALOGUES)
+
+
+def clip_features(clips: pa.Table) -> pa.Table:
+    """The clips with the note by which `datasets` reads the column as sound and not as bytes."""
+    from datasets import Audio, Features
+
+    features = Features.from_arrow_schema(clips.schema)
+    features["audio"] = Audio(sampling_rate=SAMPLE_RATE)
+    return clips.replace_schema_metadata({**(clips.schema.metadata or {}), **features.arrow_schema.metadata})
 
 
 def make_clips(run: Run, pool: StudioPool, index: int, planned: Sequence[PlannedClip]) -> DoneRecord:
@@ -138,9 +176,7 @@ def clip_row(plan: PlannedClip, recorded: Recorded) -> dict[str, object]:
     return clip.model_dump() | {"audio": {"bytes": recorded.audio, "path": f"{plan.clip_id}.flac"}}
 
 
-def _plan(
-    run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]
-) -> tuple[PlannedClip, ...]:
+def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]) -> tuple[PlannedClip, ...]:
     """Plan the clips of new texts and store the plan, so that a resumed run makes the same."""
     voice = open_voice(role.voice.backend, _models(run).voice)
     try:

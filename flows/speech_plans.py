@@ -141,9 +141,7 @@ def _cast(
     seed: int,
 ) -> dict[Speaker, str]:
     """Cast the speakers of each language among its voices."""
-    known = {
-        (row.story_id or row.dialogue_id or "", row.speaker): row.voice for row in before if row.rendering == 0
-    }
+    known = {(row.story_id or row.dialogue_id or "", row.speaker): row.voice for row in before if row.rendering == 0}
     labels: defaultdict[Speaker, Counter[str]] = defaultdict(Counter)
     beside: dict[Speaker, tuple[Speaker, ...]] = {}
     languages: dict[Speaker, str] = {}

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from pebble import ProcessExpired, ProcessPool  # type: ignore[import-untyped]
+from pebble import ProcessExpired, ProcessPool
 
 from generators.backends.registry import open_listener, open_voice
 from generators.parsing import storable
@@ -57,7 +57,7 @@ class StudioPool:
         self._spec = spec
         self._timeout_s = timeout_s
         # a fork would copy the threads and locks of the engines of this process
-        self._pool = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+        self._pool: Any = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +74,7 @@ class StudioPool:
     def make(self, planned: Iterable[PlannedClip]) -> Iterator[Recorded | RejectedRow]:
         """Make clips side by side and give them in the order of the plan."""
         plans = list(planned)
-        futures = [self._pool.schedule(_make, args=(self._spec, plan), timeout=self._timeout_s) for plan in plans]
+        futures: list[Any] = [self._pool.schedule(_make, args=(self._spec, plan), timeout=self._timeout_s) for plan in plans]
         try:
             for plan, future in zip(plans, futures, strict=True):
                 try:

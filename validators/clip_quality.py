@@ -66,10 +66,7 @@ def _correlations(rows: Sequence[Mapping[Any, Any]]) -> dict[str, float | None]:
     spread = {name: float(np.std([found[name] for _, found in whole])) or 1.0 for name in AROUSAL} if whole else {}
     figures["arousal"] = _pearson(
         np.array(
-            [
-                [sum(side[name] / spread[name] for name in AROUSAL) / len(AROUSAL) for side in pair]
-                for pair in whole
-            ]
+            [[sum(side[name] / spread[name] for name in AROUSAL) / len(AROUSAL) for side in pair] for pair in whole]
         )
     )
     return figures

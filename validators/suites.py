@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from validators.clip_checks import ClipTables, clip_frames
 from validators.dialogue_checks import DialogueTables, dialogue_frames
 from validators.suite_checks import Check, ReleaseBounds, utterance_checks, within
 
@@ -47,7 +48,11 @@ class _Suite:
 
 
 def judge_tables(
-    utterances: pd.DataFrame, rejected: pd.DataFrame, bounds: ReleaseBounds, dialogues: DialogueTables | None = None
+    utterances: pd.DataFrame,
+    rejected: pd.DataFrame,
+    bounds: ReleaseBounds,
+    dialogues: DialogueTables | None = None,
+    clips: ClipTables | None = None,
 ) -> ReleaseJudgement:
     """Judge the final tables: `utterances` as validators.schemas lays it out, `rejected` one row per RejectedRow.
 
@@ -68,6 +73,8 @@ def judge_tables(
     suites = list(_suites(utterances, rejected, bounds))
     if dialogues is not None:
         suites += [_Suite(*parts) for parts in dialogue_frames(dialogues, utterances, bounds.labels, bounds.splits)]
+    if clips is not None:
+        suites += [_Suite(*parts) for parts in clip_frames(clips, bounds.labels, bounds.splits)]
     for suite in suites:
         results = _validate(context, suite)
         details[suite.name] = results

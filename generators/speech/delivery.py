@@ -105,10 +105,7 @@ def vary(delivery: Delivery, take: int, *, seed: int) -> Delivery:
         return delivery
     asked = delivery.model_dump()
     return bounded(
-        {
-            name: value + (STEPS[name] * _between(seed, take, name) if value else 0.0)
-            for name, value in asked.items()
-        }
+        {name: value + (STEPS[name] * _between(seed, take, name) if value else 0.0) for name, value in asked.items()}
     )
 
 

@@ -45,7 +45,7 @@ class TakeSettings:
 
     takes: int = 3
     near: float = 1.5
-    bounds: ClipBounds = ClipBounds()
+    bounds: ClipBounds = field(default_factory=ClipBounds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ class Studio:
     listener: Listener
     map: DeliveryMap
     labels: Mapping[str, Label]
-    settings: TakeSettings = TakeSettings()
+    settings: TakeSettings = field(default_factory=TakeSettings)
     _speakers: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
 
     def make(self, planned: PlannedClip) -> Made | RejectedRow:
@@ -162,9 +162,7 @@ class Studio:
 
     def _say(self, planned: PlannedClip, text: str, delivery: Delivery) -> Samples:
         pieces = split_text(text)
-        return join_pieces(
-            [self.voice.speak(Speech(piece, planned.voice, delivery, planned.seed)) for piece in pieces]
-        )
+        return join_pieces([self.voice.speak(Speech(piece, planned.voice, delivery, planned.seed)) for piece in pieces])
 
     def _sound(self, planned: PlannedClip, samples: Samples) -> Sound:
         return Sound(samples, SAMPLE_RATE, planned.language)

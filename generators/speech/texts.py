@@ -13,7 +13,7 @@ from semantic_text_splitter import TextSplitter
 from validators.verdicts import ACCEPTED, Verdict
 
 PIECE_CHARS = 220
-"""Of one piece: an engine with a window of 510 phonemes holds about 350 characters, and the voice drifts in long ones."""
+"""Of one piece: an engine with a window of 510 phonemes holds about 350 characters; a long piece drifts."""
 MOST_CHARS = 1_200  # about 80 s; a clip is an utterance, and a viewer loads it whole
 FOREIGN_SHARE = 0.1  # a borrowed name may hold a letter of another script
 
@@ -28,7 +28,7 @@ def clean(text: str) -> str:
 
 
 def speakable(text: str, *, most_chars: int = MOST_CHARS) -> Verdict:
-    """Whether a cleaned text can be said in a Latin script's language: it has words, in that script, and not too many."""
+    """Whether a cleaned text can be said: it has words, in Latin letters, and not too many."""
     letters = [char for char in text if char.isalpha()]
     if not letters and not any(char.isdigit() for char in text):
         return Verdict.reject("unspeakable", "no word in it")

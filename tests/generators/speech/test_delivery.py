@@ -64,9 +64,7 @@ def test_feelings_lie_to_each_other_as_measured_ones_do(high, low, control):
     assert above > below
 
 
-@given(
-    st.floats(-1, 1), st.floats(0, 1), st.floats(-0.05, 0.05), st.floats(-0.05, 0.05), st.sampled_from([1, 2])
-)
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(-0.05, 0.05), st.floats(-0.05, 0.05), st.sampled_from([1, 2]))
 def test_labels_that_lie_near_each_other_sound_alike(valence, arousal, more_valence, more_arousal, intensity):
     there = label_at(min(max(valence + more_valence, -1), 1), min(max(arousal + more_arousal, 0), 1))
     apart = controls(builtin_map().deliver(label_at(valence, arousal), intensity)) - controls(
