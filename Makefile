@@ -3,12 +3,16 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SPEECH := $(VENV)/.speech
 DEV := $(VENV)/.dev
 
-.PHONY: dataset test lint models setup setup-dev bench clean
+.PHONY: dataset speech test lint models setup setup-speech setup-dev bench clean
 
 dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
+
+speech: setup-speech          ## build a small real dataset of clips into outputs/speech
+	$(BIN)/affectory build recipes/speech.yaml
 
 test: lint                    ## all checks: ruff, mypy, tests
 	$(BIN)/python -m pytest
@@ -20,6 +24,10 @@ lint: setup-dev
 
 setup: $(READY)               ## what a build needs
 
+setup-speech: $(SPEECH)       ## and what speech needs; its voices are an npm tarball, kept beside the joined weights
+	$(BIN)/python -c "from flows.models import cache_folder; print(cache_folder())" | xargs -I{} sh -c \
+	  'mkdir -p {} && test -f {}/kokoro-js-1.2.1.tgz || npm pack --silent --pack-destination {} kokoro-js@1.2.1'
+
 setup-dev: $(DEV)             ## and what the checks need
 
 # The locks are complete, so pip resolves nothing; torch is the CPU build where pip finds one (README, "Install").
@@ -29,7 +37,11 @@ $(READY): requirements/run.lock requirements/models.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)
 
-$(DEV): $(READY) requirements/dev.lock
+$(SPEECH): $(READY) requirements/speech.lock
+	$(BIN)/pip install --quiet --no-deps -r requirements/speech.lock
+	touch $(SPEECH)
+
+$(DEV): $(SPEECH) requirements/dev.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/dev.lock
 	touch $(DEV)
 
