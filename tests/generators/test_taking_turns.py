@@ -24,7 +24,8 @@ def stay(room, group, seen, lock, hold_s):
 
 @pytest.mark.parametrize("patience_s", [0.0, 0.02, 5.0])
 def test_only_one_group_is_inside_and_all_come_in(patience_s):
-    room, lock, seen = Room(patience_s), threading.Lock(), []
+    room, lock = Room(patience_s), threading.Lock()
+    seen: list[tuple[str, str]] = []
     with ThreadPoolExecutor(2 * N_WORKERS) as pool:
         futures = [
             pool.submit(stay, room, group, seen, lock, 0.002) for _ in range(N_ENTRIES) for group in ("small", "large")
