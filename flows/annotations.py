@@ -2,7 +2,7 @@
 """What the author of a story says its characters feel, in the front matter of the story's file.
 
     feelings:
-      - {at: a few words of the story, who: Ida, feels: remorse, because: she left the lid off the hive}
+      - {at: a few words of the story, who: Ida, feels: remorse, because: you left the lid off the hive}
 
 Who knows a story knows better than any model who has cause for what in it: with `stories.evidence: given` these pairs
 are asked for, and no model call goes into finding any.

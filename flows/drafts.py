@@ -15,7 +15,7 @@ MAX_STORY_BYTES = 5_000_000  # ten long novels; more is a mistake, such as a who
 
 
 class Annotation(Record):
-    """What the author says that a character feels: where (words of the story), who, what, and why."""
+    """What the author says that a character feels: where (words of the story), who, what, and why, told to them."""
 
     at: Text
     who: Text

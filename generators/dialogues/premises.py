@@ -10,9 +10,9 @@ from validators.gates import copies_nothing, no_model_talk, no_residue, no_stran
 from validators.records import RejectedRow
 from validators.verdicts import ACCEPTED, Verdict
 
-SITUATION_CHARS = 260
-PERSONA_CHARS = 90
-EVENT_CHARS = 110  # a clause
+SITUATION_CHARS = 200  # a sentence or two
+PERSONA_CHARS = 70
+EVENT_CHARS = 90  # a clause
 ATTEMPTS = 2
 
 
