@@ -85,7 +85,7 @@ _COLUMNS = (
 
 def _flat(row: Mapping[Any, Any], texts: Mapping[tuple[str | None, str | None, int | None], str]) -> dict[str, Any]:
     turn = None if pd.isna(row["turn"]) else int(row["turn"])
-    split = texts.get((row["utterance_id"], row["dialogue_id"], turn))
+    split = texts.get((_text(row["utterance_id"]), _text(row["dialogue_id"]), turn))
     return {
         "clip_id": row["clip_id"],
         "split": row["split"],
@@ -94,7 +94,12 @@ def _flat(row: Mapping[Any, Any], texts: Mapping[tuple[str | None, str | None, i
         "same_split": split == row["split"],
         "licensed": row["voice_licence"] not in UNLICENSED,
         "n_samples": row["n_samples"],
-        "cast": f"{row['story_id'] or row['dialogue_id']}/{row['speaker']}",
+        "cast": f"{_text(row['story_id']) or row['dialogue_id']}/{row['speaker']}",
         "voice": row["voice"],
         "rendering": row["rendering"],
     }
+
+
+def _text(value: object) -> str | None:
+    """A value of a pandas column of text, where null is NaN."""
+    return value if isinstance(value, str) else None

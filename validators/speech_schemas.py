@@ -17,8 +17,9 @@ from validators.schemas import (
 from validators.speech_records import Delivery, Prosody
 
 REAL: Final = pa.float64()
-AUDIO: Final = pa.struct([required_field("bytes", pa.binary()), required_field("path", TEXT)])
-"""As `datasets.Audio` stores it: the file's bytes, and a name for it."""
+AUDIO: Final = pa.struct([optional_field("bytes", pa.binary()), optional_field("path", TEXT)])
+"""As `datasets.Audio` stores it: the file's bytes, and a name for it. It takes a column for sound only if all its parts
+may be null; none is."""
 
 DELIVERY: Final = pa.struct([required_field(name, REAL) for name in Delivery.model_fields])
 PROSODY: Final = pa.struct([required_field(name, REAL) for name in Prosody.model_fields])
@@ -50,7 +51,7 @@ CLIPS: Final = table_schema(
         optional_field("dialogue_id", TEXT),
         optional_field("turn", INTEGER),
         optional_field("story_id", TEXT),
-        required_field("audio", AUDIO),
+        optional_field("audio", AUDIO),
         required_field("speaker", TEXT),
         required_field("text", TEXT),
         required_field("language", TEXT),

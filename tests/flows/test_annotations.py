@@ -9,7 +9,7 @@ from validators.errors import InputError
 
 RECIPE = """\
 name: told
-stories: {path: stories, licence: CC0-1.0, evidence: given, section_words: 20}
+stories: {path: stories, licence: CC0-1.0, evidence: given, section_words: 24}
 writer: {backend: echo}
 encoder: {backend: hashed}
 utterances: {rows: 4}
