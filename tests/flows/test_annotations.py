@@ -93,4 +93,4 @@ def test_the_stories_that_come_with_the_package_say_enough():
     assert all(len(story.feelings) >= 12 for story in found)
     assert recipe.utterances.labels is not None
     # each pair is asked at two intensities, so half as many as wanted rows are enough
-    assert all(labels.count(label) >= 8 for label in recipe.utterances.labels)
+    assert all(labels.count(label) >= 7 for label in recipe.utterances.labels)
