@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from flows import cli
 from flows.recipe import Recipe, load_recipe
+from flows.text_files import read_file
 from tests.flows.builds import command
 from validators.taxonomy import Taxonomy, builtin_taxonomy
 
@@ -86,7 +87,11 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
 
 
 def test_the_recipe_in_the_readme_loads(tmp_path):
-    mine, dials, dialogues = blocks("yaml")
+    mine, front, dials, dialogues, speech = blocks("yaml")
+    (tmp_path / "story.md").write_text(f"{front}\nIda left the lid off the hive, and every bee died.\n")
+    assert [told.feels for told in read_file(tmp_path / "story.md", Path("story.md")).annotations] == ["remorse"]
+    (tmp_path / "speech.yaml").write_text(mine + speech)
+    assert load_recipe(tmp_path / "speech.yaml").speech is not None
     (tmp_path / "mine.yaml").write_text(mine)
     assert load_recipe(tmp_path / "mine.yaml").utterances.rows == 1000
     (tmp_path / "dials.yaml").write_text(mine + dials)

@@ -18,9 +18,10 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
     from datasets import load_dataset
 
-    # of four sections a writer of this size once made six rows and none that was heard
-    overrides = ["stories.limit=3", "stories.sections=8", "utterances.rows=24", "utterances.contextual_rows=4"]
-    overrides += ["floors={kept_rows: 1, labels: 1}", "utterances.tries=1", "utterances.candidates=3"]
+    # what the author says and what the model finds, so that all prompts are asked
+    overrides = ["stories.limit=3", "stories.sections=6", "stories.evidence=both"]
+    overrides += ["utterances.rows=20", "utterances.contextual_rows=6"]
+    overrides += ["floors={kept_rows: 1, labels: 1}", "utterances.tries=1"]
     release = run_build(RECIPES / "tiny.yaml", tmp_path / "tiny", *overrides)
     assert release.planned == release.kept + release.rejected > 0
     assert verify_release(tmp_path / "tiny") == []
@@ -30,9 +31,9 @@ def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
     assert len(rows) == release.kept
     for row in rows:
         assert row["writer"].startswith("Qwen2.5-Coder-1.5B-Instruct-Q4_K_M@cc324af0")
-        assert row["reader"].startswith("ensemble:0.5 descriptions:all-MiniLM-L6-v2@")
-        assert row["realised"]
-        assert row["intended"]["label"] in {found["label"] for found in row["perceived"][:3]}
+        assert row["reader"].startswith("descriptions:all-MiniLM-L6-v2@")
+        heard = row["intended"]["label"] in {found["label"] for found in row["perceived"][:3]}
+        assert heard or not row["realised"]
         assert (row["context"] is None) == (row["perceived_in_context"] is None)
         label = row["intended"]["label"]
         if label != "neutral":
