@@ -74,7 +74,9 @@ class StudioPool:
     def make(self, planned: Iterable[PlannedClip]) -> Iterator[Recorded | RejectedRow]:
         """Make clips side by side and give them in the order of the plan."""
         plans = list(planned)
-        futures: list[Any] = [self._pool.schedule(_make, args=(self._spec, plan), timeout=self._timeout_s) for plan in plans]
+        futures: list[Any] = [
+            self._pool.schedule(_make, args=(self._spec, plan), timeout=self._timeout_s) for plan in plans
+        ]
         try:
             for plan, future in zip(plans, futures, strict=True):
                 try:
