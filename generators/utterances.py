@@ -15,7 +15,7 @@ from generators.draws import Drawn, Question, draw, missed
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
-from validators.gates import names_no_label, naming_words
+from validators.gates import copies_nothing, names_no_label, naming_words
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage
@@ -246,6 +246,8 @@ def write_ambiguous(scene: Scene, line: Written, context: str) -> Conversation[D
             lambda text: differs(text, line.text),
             # of any feeling: a small model says "happy" where it may not say "glad"
             lambda text: names_no_label(text, synonyms=scene.feelings),
+            # the examples' rewritings fit anywhere, and four words of one are no chance
+            lambda text: copies_nothing(text, source=prompt.text, n=4, reason="prompt_residue"),
         ],
         attempts=REWRITINGS,
         temperature=scene.settings.temperature,

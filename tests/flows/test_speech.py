@@ -133,6 +133,7 @@ def test_an_engine_that_breaks_costs_the_clip_alone(recipe, built, tmp_path, opt
         "gates.max_reason_share=1",
     )
     release = build_in_turn(recipe, tmp_path / "out", *overrides)
+    assert release.clips is not None
     lost = [row for row in release.clips.rejected.to_pylist() if row["reason"] == reason]
     assert lost
     assert all(word in row["reply"].lower() for row in lost)

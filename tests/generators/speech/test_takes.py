@@ -57,13 +57,14 @@ def planned(label="anger", intensity: Any = 2, text=TEXT, **changes):
     return PlannedClip(**(fields | changes))
 
 
-def studio(ear=None, **settings):
+def studio(ear=None, **changes):
+    settings: dict[str, Any] = {"takes": 3, "bounds": EASY} | changes
     return Studio(
         voice=ToneVoice(),
         listener=ear or Ear(),
         map=builtin_map(),
         labels={label.name: label for label in TAXONOMY.labels},
-        settings=TakeSettings(**({"takes": 3, "bounds": EASY} | settings)),
+        settings=TakeSettings(**settings),
     )
 
 
