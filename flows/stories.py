@@ -37,7 +37,7 @@ def read_stories(recipe: Recipe) -> list[Story]:
         log.warning("%d stories have the same text as another one and were dropped", n_same)
     if not stories:
         raise recipe.error(("stories",), "holds no story with text: check path, columns and split")
-    if wanted.evidence == "given" and not any(story.feelings for story in stories.values()):
+    if wanted.path and wanted.evidence == "given" and not any(story.feelings for story in stories.values()):
         raise recipe.error(
             ("stories", "evidence"),
             "no story says what its characters feel: add `feelings` to the front matter of the files, or use 'model'",
