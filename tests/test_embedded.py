@@ -19,8 +19,8 @@ def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
     from datasets import load_dataset
 
     # what the author says and what the model finds, so that all prompts are asked
-    overrides = ["stories.limit=3", "stories.sections=6", "stories.evidence=both"]
-    overrides += ["utterances.rows=20", "utterances.contextual_rows=6"]
+    overrides = ["stories.limit=3", "stories.sections=3", "stories.evidence=both"]
+    overrides += ["utterances.rows=10", "utterances.contextual_rows=3"]
     overrides += ["floors={kept_rows: 1, labels: 1}", "utterances.tries=1"]
     release = run_build(RECIPES / "tiny.yaml", tmp_path / "tiny", *overrides)
     assert release.planned == release.kept + release.rejected > 0
