@@ -83,9 +83,11 @@ def test_texts_differ_in_what_is_found(reader: Reader) -> None:
     assert len({tuple(row) for row in scores.round(6)}) > 1
 
 
-def test_the_context_counts(reader: Reader) -> None:
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_context_counts_for_all_but_descriptions_which_know_no_difference(kind: str) -> None:
+    reader = MAKERS[kind](TAXONOMY)
     alone, after = reader.read([Passage("So be it."), Passage("So be it.", "Ida has just heard that her dog died.")])
-    assert np.abs(alone - after).max() > 1e-6
+    assert (np.abs(alone - after).max() > 1e-6) == (kind != "descriptions")
 
 
 @settings(max_examples=25, deadline=None)

@@ -161,6 +161,14 @@ def test_a_rewriting_that_is_as_certain_alone_is_written_again_and_then_given_up
     assert REWRITTEN in question(chat.requests[-1])
 
 
+def test_for_a_reader_that_leaves_situations_out_a_rewriting_is_less_certain_than_its_line():
+    chat = scripted(utterance=lines(PLAIN), context={"situation": CONTEXT}, ambiguous={"line": REWRITTEN})
+    heard = ScriptedReader(TAXONOMY.names, lambda passage: {"remorse": 0.9 if passage.text == PLAIN else 0.6})
+    written = finish(write_utterance(scene(contextual=True)), chat, heard)
+    assert isinstance(written, Written)
+    assert (written.context, written.text_ambiguous) == (CONTEXT, REWRITTEN)
+
+
 def test_no_passage_says_what_was_intended():
     heard = reader()
     finish(write_utterance(scene()), scripted(utterance=lines(FLAT, CROSS, PLAIN)), heard)
