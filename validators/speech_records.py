@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from validators.dialogue_records import DialogueId, Share
 from validators.records import Intended, Perceived, Record, Split, StoryId, Text, UtteranceId
 
 ClipId = Annotated[str, Field(pattern=r"^c-[0-9]{5}-[0-9]{4}$")]
-DialogueId = Annotated[str, Field(pattern=r"^d-[0-9]{5}-[0-9]{4}$")]
-Share = Annotated[float, Field(ge=0, le=1)]
 Gender = Literal["female", "male", "unknown"]
 
 
