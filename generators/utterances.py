@@ -42,11 +42,12 @@ LINE_CHARS = 220  # 45 words at most; longer ones ramble
 SITUATION_CHARS = 220  # a sentence or two; what comes after is mostly said twice
 BANNED = 4  # words that the prompt forbids by name; the gate knows them all, and a longer list costs more than it saves
 ATTEMPTS = 2  # at a situation: what came before is paid for, so one more try is worth it
-REWRITINGS = 3  # a line is ambiguous at the first in one case of three, and by the third in more than half
+REWRITINGS = 4  # a line is ambiguous at the first in one case of three; all that a lost one cost is paid for by then
 
 
 ADVICE = {
     "not_first_person": "But that is told by somebody else. Say it yourself, as I, to whoever is there.",
+    "names_its_speaker": "But that is your own name: you speak as I. Say it to somebody else.",
     "copies_section": "But those words stand in the scene. Say it in your own.",
     "too_long": "But that is too long. Say it in one short sentence.",
 }

@@ -96,7 +96,7 @@ def first_person(text: str, *, character: str) -> Verdict:
     """
     words = split_words(text)
     if own_name := says_own_name(text, character=character):
-        return Verdict.reject("not_first_person", f"names its own speaker: {own_name}")
+        return Verdict.reject("names_its_speaker", own_name)
     if _FIRST_PERSON.intersection(words) or _SECOND_PERSON.intersection(words):
         return ACCEPTED
     if text.rstrip("\"'”’").endswith(("!", "?")):

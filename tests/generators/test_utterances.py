@@ -261,7 +261,7 @@ def test_a_row_without_a_cause_asks_without_because():
         ("ambiguous", "no", "ambiguous", "parse", "unparsable"),
         ("ambiguous", CUT, "ambiguous", "parse", "truncated"),
         ("ambiguous", {"line": "I am full of guilt, Aldo."}, "ambiguous", "rules", "names_its_label"),
-        ("ambiguous", {"line": "Tova was there last night."}, "ambiguous", "rules", "not_first_person"),
+        ("ambiguous", {"line": "Tova was there last night."}, "ambiguous", "rules", "names_its_speaker"),
         (
             "ambiguous",
             {"line": "I was the last one out here yesterday, Aldo."},

@@ -182,23 +182,23 @@ def test_lines_said_by_their_speaker_pass(character, text):
 
 
 @pytest.mark.parametrize(
-    ("character", "text", "detail"),
+    ("character", "text", "verdict"),
     [
-        ("Ida", "She turned away and wept.", "nobody speaks in it"),
-        ("Ida", "Marek walked to the mill.", "nobody speaks in it"),
-        ("Ida", "Ida could not look at him.", "names its own speaker: ida"),
-        ("Ida", "I think Ida should go.", "names its own speaker: ida"),
-        ("Ida", "It was Ida's fault that I fell.", "names its own speaker: ida's"),
-        ("Ida", "It was Ida’s fault that I fell.", "names its own speaker: ida's"),
-        ("Ida", "I'm sorry, Ida, I did not see you.", "names its own speaker: ida"),
-        ("Ida", "Ida, how could you!", "names its own speaker: ida"),
-        ("old Marek", "I told you that Marek sleeps.", "names its own speaker: marek"),
-        ("the fox", "The fox said that I was late.", "names its own speaker: fox"),
-        ("Ida", "", "nobody speaks in it"),
+        ("Ida", "She turned away and wept.", Verdict("not_first_person", "nobody speaks in it")),
+        ("Ida", "Marek walked to the mill.", Verdict("not_first_person", "nobody speaks in it")),
+        ("Ida", "", Verdict("not_first_person", "nobody speaks in it")),
+        ("Ida", "Ida could not look at him.", Verdict("names_its_speaker", "ida")),
+        ("Ida", "I think Ida should go.", Verdict("names_its_speaker", "ida")),
+        ("Ida", "It was Ida's fault that I fell.", Verdict("names_its_speaker", "ida's")),
+        ("Ida", "It was Ida’s fault that I fell.", Verdict("names_its_speaker", "ida's")),
+        ("Ida", "I'm sorry, Ida, I did not see you.", Verdict("names_its_speaker", "ida")),
+        ("Ida", "Ida, how could you!", Verdict("names_its_speaker", "ida")),
+        ("old Marek", "I told you that Marek sleeps.", Verdict("names_its_speaker", "marek")),
+        ("the fox", "The fox said that I was late.", Verdict("names_its_speaker", "fox")),
     ],
 )
-def test_narration_and_own_names_are_not_first_person(character, text, detail):
-    assert first_person(text, character=character) == Verdict("not_first_person", detail)
+def test_narration_and_own_names_are_not_said_by_a_speaker(character, text, verdict):
+    assert first_person(text, character=character) == verdict
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_repetition(text, reason):
         ("I went to bed without looking, and", "truncated"),
         ("I am, I am, I am, I am, I am, I am.", "repeats_itself"),
         ("She went to bed without looking.", "not_first_person"),
-        ("I, Tova, went to bed without looking.", "not_first_person"),
+        ("I, Tova, went to bed without looking.", "names_its_speaker"),
         ("I regretted it before I was in bed.", "names_its_label"),
         ("You sat on the wall and would not look at me.", "copies_section"),
         ("I keep the lids on the shelf over there.", "prompt_residue"),
