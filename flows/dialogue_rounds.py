@@ -80,7 +80,7 @@ def fill_dialogues(
         planned = [row for one in rounds for row in one.rows]
         first_shard = sum(len(one.shards(role.shard_rows)) for one in rounds)
         asked = _stored(run, len(rounds))
-        spent = spent or budget_spent(run)
+        spent = spent or budget_spent(run, STAGE)
         count = min(role.rows - n_kept, role.rows * role.tries - len(planned))
         if not asked and go_on and not spent and count > 0:
             asked = plan_dialogues(
@@ -121,7 +121,7 @@ def _work(
 
     def make(index: int) -> DoneRecord | None:
         record = run.folder.done(STAGE, index)
-        if record is None and (reason := "".join(spent[:1]) or budget_spent(run)):
+        if record is None and (reason := "".join(spent[:1]) or budget_spent(run, STAGE)):
             spent.append(reason)
             return None
         return record or make_dialogues(run, role, index, shards[index], utterances)

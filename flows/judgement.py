@@ -46,9 +46,10 @@ def judge_release(  # noqa: PLR0917 - the final tables and what was measured on 
         measured=bounded_figures(run.recipe.floors, figures),
         max_reason_share=run.recipe.gates.max_reason_share if len(filled.rows) >= REASON_ROWS else 1.0,
     )
+    may_lack = run.recipe.floors.kept_dialogues == 0
     dialogues = (
         None
-        if talked is None
+        if talked is None or (may_lack and not talked.kept.num_rows)
         else DialogueTables(
             kept=talked.kept.to_pandas(),
             rejected=talked.rejected.to_pandas(),

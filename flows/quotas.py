@@ -86,7 +86,7 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
     standing = Standing()
     spent = ""
     while True:
-        spent = spent or budget_spent(run)
+        spent = spent or budget_spent(run, UTTERANCES)
         first_shard = sum(len(one.shards(run.recipe.shard_rows)) for one in rounds)
         rows = _stored(run, len(rounds))
         if not rows and go_on and not spent:
@@ -139,12 +139,21 @@ def quotas_of(run: Run) -> Quotas:
     )
 
 
-def budget_spent(run: Run) -> str:
-    """Say which budget is spent, "" if none: calls and tokens of all commands of the run, minutes of this one."""
+def budget_spent(run: Run, stage: str) -> str:
+    """Say which budget is spent, "" if none; the minutes of a stage count from when it was first asked about here."""
     budget, spent = run.recipe.budget, run.spent
-    minutes = (time.monotonic() - run.began_s) / 60
-    limits = (("calls", spent.calls, budget.calls), ("tokens", spent.tokens, budget.tokens))
-    for name, value, limit in (*limits, ("minutes", minutes, budget.minutes)):
+    now_s = time.monotonic()
+    limits = (
+        ("calls", spent.calls, budget.calls),
+        ("tokens", spent.tokens, budget.tokens),
+        ("minutes", (now_s - run.began_s) / 60, budget.minutes),
+        (
+            f"minutes for {stage}",
+            (now_s - run.stage_began_s.setdefault(stage, now_s)) / 60,
+            budget.minutes_of(stage),
+        ),
+    )
+    for name, value, limit in limits:
         if limit is not None and value >= limit:
             return f"the budget of {limit:g} {name} is spent"
     return ""
@@ -184,7 +193,7 @@ def _work(run: Run, planned: Round, make_all: MakeAll) -> tuple[Round, str]:
 
     def make(index: int) -> DoneRecord | None:
         record = run.folder.done(UTTERANCES, index)
-        if record is None and (reason := "".join(spent[:1]) or budget_spent(run)):
+        if record is None and (reason := "".join(spent[:1]) or budget_spent(run, UTTERANCES)):
             spent.append(reason)
             return None
         return record or make_utterances(run, index, shards[index])

@@ -90,6 +90,8 @@ class Run:
     progress: Progress
     stopping: threading.Event = field(default_factory=threading.Event)
     stage_s: dict[str, float] = field(default_factory=dict)
+    stage_began_s: dict[str, float] = field(default_factory=dict)
+    """Of the stages that have a budget, when this command came to them."""
 
     def __post_init__(self) -> None:
         self.recipe = self.inputs.recipe

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dialogues of a build: each planned one accounted for, linked to story and utterance, resumable, refused if wrong."""
 
+import itertools
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import datasets
 import pytest
@@ -143,6 +145,26 @@ def test_a_budget_ends_the_dialogues_with_what_there_is(recipe, tmp_path):
     assert release.dialogues is not None
     assert 0 < release.dialogues.kept.num_rows < 40
     assert release.dialogues.short == "the budget of 400 calls is spent"
+
+
+def test_a_stage_with_minutes_of_its_own_leaves_time_to_the_next(recipe, tmp_path, monkeypatch):
+    ticks = itertools.count(step=6.0)
+    monkeypatch.setattr("flows.quotas.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    few = ("dialogues.rows=4", "floors.kept_dialogues=1", "shard_rows=6")
+    release = run_build(recipe, tmp_path / "out", *READ, *few, "budget.utterances_minutes=0.3")
+    assert set(release.short.values()) == {"the budget of 0.3 minutes for utterances is spent"}
+    assert release.planned < 24
+    assert release.dialogues is not None
+    assert release.dialogues.kept.num_rows == 4
+
+
+def test_a_floor_of_none_lets_a_dataset_pass_without_dialogues(recipe, tmp_path):
+    never = ("dialogues.judged=1.0", "dialogues.rows=4", "dialogues.tries=1", "floors.kept_dialogues=0")
+    release = run_build(recipe, tmp_path / "out", *READ, *never)
+    assert release.dialogues is not None
+    assert (release.dialogues.kept.num_rows, release.dialogues.rejected.num_rows) == (0, 4)
+    assert verify_release(tmp_path / "out") == []
+    assert set(datasets.get_dataset_config_names(str(tmp_path / "out"))) == {"utterances"}
 
 
 def test_no_kept_dialogue_is_a_failure(recipe, tmp_path):
