@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SPEECH := $(VENV)/.speech
+COQUI := $(VENV)/.coqui
 DEV := $(VENV)/.dev
 
-.PHONY: dataset speech test lint models setup setup-speech setup-dev bench clean
+.PHONY: dataset speech test lint models setup setup-speech setup-coqui setup-dev voices bench clean
 
 dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
@@ -15,7 +16,7 @@ speech: setup-speech          ## build a small real dataset of clips into output
 	$(BIN)/affectory build recipes/speech.yaml
 
 test: lint                    ## all checks: ruff, mypy, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: setup-dev
 	$(BIN)/ruff format --check .
@@ -24,11 +25,16 @@ lint: setup-dev
 
 setup: $(READY)               ## what a build needs
 
-setup-speech: $(SPEECH)       ## and what speech needs; its voices are an npm tarball, kept beside the joined weights
+setup-speech: $(SPEECH) voices ## and what speech needs
+
+voices: $(READY)              ## Kokoro's voices, an npm tarball, kept beside the joined weights
 	$(BIN)/python -c "from flows.models import cache_folder; print(cache_folder())" | xargs -I{} sh -c \
 	  'mkdir -p {} && test -f {}/kokoro-js-1.2.1.tgz || npm pack --silent --pack-destination {} kokoro-js@1.2.1'
 
+setup-coqui: $(COQUI)         ## and what Coqui's voices need
+
 setup-dev: $(DEV)             ## and what the checks need
+	@$(MAKE) --no-print-directory voices || echo "without npm the tests of Kokoro's voices are skipped"
 
 # The locks are complete, so pip resolves nothing; torch is the CPU build where pip finds one (README, "Install").
 $(READY): requirements/run.lock requirements/models.lock pyproject.toml
@@ -41,7 +47,13 @@ $(SPEECH): $(READY) requirements/speech.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/speech.lock
 	touch $(SPEECH)
 
-$(DEV): $(SPEECH) requirements/dev.lock
+# Every packaged torchaudio is linked against CUDA; without its libraries it runs on torch alone.
+$(COQUI): $(SPEECH) requirements/coqui.lock
+	$(BIN)/pip install --quiet --no-deps -r requirements/coqui.lock
+	rm -f $(VENV)/lib/python3.*/site-packages/torchaudio/lib/*.so
+	touch $(COQUI)
+
+$(DEV): $(COQUI) requirements/dev.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/dev.lock
 	touch $(DEV)
 

@@ -93,7 +93,11 @@ def render_card(
             ["column", "meaning"], [[name, text] for name, text in COLUMN_DESCRIPTIONS["utterances"].items()]
         ),
         *(dialogue_parts(run, dialogues, figures["dialogues"]) if "dialogues" in figures else []),
-        *(speech_parts(run, configs["clips"], figures["clips"]) if "clips" in figures else []),
+        *(
+            speech_parts(run, configs["clips"], configs.get("recordings", {}), figures["clips"])
+            if "clips" in figures
+            else []
+        ),
         "## How it was made",
         f"- writer: `{run.writer.model}` ({run.inputs.models.writer_licence})\n"
         + (f"- reader: `{', '.join(figures['readers'])}`\n" if figures["readers"] else "")

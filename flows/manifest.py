@@ -7,7 +7,7 @@ holds no times and no paths of this machine: the same rows and card give the sam
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -15,11 +15,12 @@ from typing import Final
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flows.archives import archive_of
 from flows.atomic import FileDigest, digest_file, refuse_symlink, storage_errors, write_bytes
 from flows.failpoints import failpoint
 from flows.parquet import check_pages, split_by_bytes, write_parquet
 from flows.run_folder import RunFolder
-from flows.run_identity import CARD, DATA, MANIFEST, QUALITY, RELEASE_FILE
+from flows.run_identity import DATA, MANIFEST, RELEASE_FILE
 from flows.sealed import SealError, canonical_json, seal, unseal
 from validators.errors import StorageError
 from validators.schemas import SCHEMA_VERSION
@@ -49,31 +50,47 @@ class Manifest(BaseModel):
     files: tuple[ReleaseFile, ...] = Field(min_length=1)
 
 
-def write_release_tables(
-    folder: RunFolder, tables: Mapping[str, Mapping[str, pa.Table]], *, shard_bytes: int = SHARD_BYTES
-) -> list[ReleaseFile]:
-    """Write config -> split -> table as data/<config>/<split>-00000-of-00004.parquet and remove older release files.
+Tables = Mapping[str, Mapping[str, pa.Table]]
+"""Config -> split -> table."""
 
-    `shard_bytes` bounds a file's rows by their size in memory.
+
+def write_release_tables(
+    folder: RunFolder, tables: Tables, archives: Tables | None = None, *, shard_bytes: int = SHARD_BYTES
+) -> list[ReleaseFile]:
+    """Write tables as data/<config>/<split>-00000-of-00004.parquet and remove older release files.
+
+    Tables of clips in `archives` are written as WebDataset archives in the same way, named .tar. `shard_bytes` bounds a
+    file's rows by their size in memory.
     """
     with storage_errors(folder.manifest):
         folder.manifest.unlink(missing_ok=True)
     refuse_symlink(folder.data)
     files = []
     for config, splits in sorted(tables.items()):
-        config_folder = folder.data / _checked(config)
-        refuse_symlink(config_folder)
-        with storage_errors(config_folder):
-            config_folder.mkdir(parents=True, exist_ok=True)
-        for split, table in splits.items():
-            # merged first: the borders of files must not depend on how the table was put together
-            parts = list(split_by_bytes(table.combine_chunks(), shard_bytes))
-            for n, part in enumerate(parts):
-                path = config_folder / f"{_checked(split)}-{n:05d}-of-{len(parts):05d}.parquet"
-                digest = write_parquet(path, part)
-                files.append(_listed(folder.root, path, part.num_rows, digest))
+        for path, part in _parts(folder, config, splits, "parquet", shard_bytes):
+            files.append(_listed(folder.root, path, part.num_rows, write_parquet(path, part)))
+    for config, splits in sorted((archives or {}).items()):
+        for path, part in _parts(folder, config, splits, "tar", shard_bytes):
+            write_bytes(path, archive_of(part))
+            with storage_errors(path):
+                files.append(_listed(folder.root, path, None, digest_file(path)))
     _remove_older(folder, {file.path for file in files})
     return sorted(files, key=lambda file: file.path)
+
+
+def _parts(
+    folder: RunFolder, config: str, splits: Mapping[str, pa.Table], ending: str, shard_bytes: int
+) -> Iterator[tuple[Path, pa.Table]]:
+    """The files of a config, each with its rows."""
+    config_folder = folder.data / _checked(config)
+    refuse_symlink(config_folder)
+    with storage_errors(config_folder):
+        config_folder.mkdir(parents=True, exist_ok=True)
+    for split, table in splits.items():
+        # merged first: the borders of files must not depend on how the table was put together
+        parts = list(split_by_bytes(table.combine_chunks(), shard_bytes))
+        for n, part in enumerate(parts):
+            yield config_folder / f"{_checked(split)}-{n:05d}-of-{len(parts):05d}.{ending}", part
 
 
 def write_manifest(folder: RunFolder, tables: Sequence[ReleaseFile]) -> Manifest:
@@ -110,7 +127,7 @@ def read_manifest(root: Path) -> Manifest:
         ) from error
     for file in manifest.files:
         # a release may come from elsewhere: its manifest must not lead us out of its folder
-        if _LISTED.fullmatch(file.path) is None or (file.rows is None) != (file.path in {CARD, QUALITY}):
+        if _LISTED.fullmatch(file.path) is None or (file.rows is None) == file.path.endswith(".parquet"):
             raise StorageError(
                 f"{MANIFEST} lists {file.path!r}, which is no file of a release",
                 where=str(path),

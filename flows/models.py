@@ -14,12 +14,13 @@ from typing import Self
 from platformdirs import user_cache_path
 from pydantic import SecretStr
 
-from flows.readers import ReaderNeeds, ReaderParts, ReaderSources, find_parts, open_reader
+from flows.readers import ReaderNeeds, ReaderParts, ReaderSources, find_parts, open_reader, read_model_labels
 from flows.recipe import Recipe
 from flows.roles import Weights, Writer
 from flows.speech_role import Speech
-from flows.voice_files import find_kokoro_voices
+from flows.voice_files import find_kokoro_voices, read_references
 from flows.weights import ResolvedWeights, WeightsSpec, resolve_weights
+from generators.backends.classifier import ClassifierSettings
 from generators.backends.registry import CHAT, open_chat, open_encoder
 from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings
 from generators.encoder import EncoderSettings
@@ -93,18 +94,24 @@ class SpeechModels:
 
     voice: VoiceSettings
     listener: ListenerSettings
+    emotion: ClassifierSettings
+    """Of the listener for emotion, where the recipe wants one."""
 
     @classmethod
     def of(cls, recipe: Recipe, role: Speech) -> Self:
         """Find the weights that speech needs."""
         voice = _resolve(recipe, role.voice.weights)
+        references, references_sha256 = (
+            read_references(recipe.resolve(role.voice.references)) if role.voice.references else ({}, "")
+        )
         listener = _resolve(recipe, role.listener.weights)
         return cls(
             voice=VoiceSettings(
                 name=voice.name if voice else role.voice.backend,
-                revision=voice.revision if voice else "",
+                revision="+".join(filter(None, (voice.revision if voice else "", references_sha256))),
                 weights=voice.path if voice else None,
                 voices=find_kokoro_voices(cache=cache_folder()) if role.voice.backend == "kokoro" else None,
+                references=references,
                 licence=role.voice.licence or (voice.licence if voice else ""),
                 options=role.voice.options,
             ),
@@ -114,6 +121,7 @@ class SpeechModels:
                 weights=listener.path if listener else None,
                 options=role.listener.options,
             ),
+            emotion=_emotion_settings(recipe, role),
         )
 
 
@@ -188,6 +196,7 @@ class Models:
                 {
                     "voice": f"{self.speech.voice.name}@{self.speech.voice.revision}",
                     "listener": f"{self.speech.listener.name}@{self.speech.listener.revision}",
+                    **({"emotion": self.speech.emotion.model} if self.speech.emotion.name else {}),
                 }
                 if self.speech
                 else {}
@@ -199,6 +208,19 @@ class Models:
         for parts in (self.reader, *self.reader.members):
             if parts.chat is not None:
                 parts.chat.close()
+
+
+def _emotion_settings(recipe: Recipe, role: Speech) -> ClassifierSettings:
+    if role.emotion is None:
+        return ClassifierSettings("")
+    weights = _resolve(recipe, role.emotion.weights)
+    label_map = read_model_labels(recipe.resolve(role.emotion.label_map)) if role.emotion.label_map else {}
+    return ClassifierSettings(
+        name=weights.name if weights else role.emotion.backend,
+        weights=weights.path if weights else None,
+        revision=weights.revision if weights else "",
+        label_map=label_map,
+    )
 
 
 def _late_chat(role: Writer, weights: ResolvedWeights | None) -> LateChat:

@@ -71,7 +71,7 @@ def find_parts(role: ReaderRole, sources: ReaderSources) -> ReaderParts:
         weights = sources.resolve_weights(role)
         if weights is None:
             raise InputError("the classifier needs weights", next_step="name a path or hub in reader.weights")
-        label_map = _read_map(sources.resolve_path(role.label_map)) if role.label_map else {}
+        label_map = read_model_labels(sources.resolve_path(role.label_map)) if role.label_map else {}
         return ReaderParts(role, f"{weights.name}@{weights.revision}", weights=weights, label_map=label_map)
     if role.backend == "chat":
         chat = sources.open_late(role)
@@ -140,8 +140,8 @@ def _folder(parts: ReaderParts) -> Path:
     return parts.folder
 
 
-def _read_map(path: Path) -> dict[str, str | None]:
-    """Read a label map: the model's label, or null, for a label of the taxonomy."""
+def read_model_labels(path: Path) -> dict[str, str | None]:
+    """Read the label map of a model: its label, or null, for a label of the taxonomy."""
     label_map: dict[str, str | None] = {}
     for label, theirs in read_document(path).data.items():
         if theirs is not None and not isinstance(theirs, str):

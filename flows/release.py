@@ -19,9 +19,10 @@ from flows.manifest import read_manifest, verify_release, write_manifest, write_
 from flows.quality import measure_quality
 from flows.quotas import Filled
 from flows.readings import ReaderUsage
+from flows.recordings import record_dialogues
 from flows.run_folder import AccountingError
 from flows.runs import Run
-from flows.speech import Spoken, clip_features, with_voices
+from flows.speech import Spoken, known_as_sound, with_voices
 from flows.utterances import STAGE as UTTERANCES_STAGE
 from validators.clip_quality import clip_quality
 from validators.dialogue_quality import dialogue_quality
@@ -34,6 +35,8 @@ SUMMARY = "summary.json"
 CONFIG = "utterances"
 DIALOGUES_CONFIG = "dialogues"
 CLIPS_CONFIG = "clips"
+RECORDINGS_CONFIG = "recordings"
+ARCHIVES = "clips_webdataset"
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
             talked.planned, talked.kept.to_pandas(), talked.rejected.to_pandas(), talked.counts
         )
     if spoken is not None:
-        figures["clips"] = clip_quality(spoken.planned, silent_clips(spoken), spoken.rejected.to_pandas())
+        labels = {label.name: label for label in run.taxonomy.labels}
+        figures["clips"] = clip_quality(spoken.planned, silent_clips(spoken), spoken.rejected.to_pandas(), labels)
+    recordings = record_dialogues(talked.kept, spoken, seed=run.recipe.seed) if talked and spoken else None
+    if recordings is not None:
+        figures["clips"]["recordings"] = recordings.num_rows
     judgement = judge_release(run, filled, kept, rejected, figures, talked, spoken)
     _write_json(run.folder.quality, figures)
     _write_json(run.folder.work / JUDGEMENT, asdict(judgement))
@@ -88,14 +95,28 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
             where=str(run.folder.work / JUDGEMENT),
             next_step="read the rejected rows in work/; plan more rows, or lower the floors in the recipe",
         )
-    tables = {CONFIG: _by_split(kept)} | ({DIALOGUES_CONFIG: _by_split(talked.kept)} if talked else {})
-    if spoken is not None:
-        tables[CLIPS_CONFIG] = _by_split(clip_features(spoken.kept))
-    files = write_release_tables(run.folder, tables)
+    tables = _tables(kept, talked, spoken, recordings)
+    streams = bool(spoken and run.recipe.speech and run.recipe.speech.webdataset)
+    archives = {ARCHIVES: _by_split(spoken.kept)} if spoken and streams else {}
+    files = write_release_tables(run.folder, tables, archives)
     card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
     write_manifest(run.folder, files)
     return release
+
+
+def _tables(
+    kept: pa.Table, talked: Talked | None, spoken: Spoken | None, recordings: pa.Table | None
+) -> dict[str, dict[str, pa.Table]]:
+    """The tables of the release by config and split; one without rows is left out, since a viewer cannot open it."""
+    tables = {CONFIG: kept}
+    if talked is not None:
+        tables[DIALOGUES_CONFIG] = talked.kept
+    if spoken is not None:
+        tables[CLIPS_CONFIG] = known_as_sound(spoken.kept)
+    if recordings is not None:
+        tables[RECORDINGS_CONFIG] = known_as_sound(recordings)
+    return {config: _by_split(table) for config, table in tables.items() if table.num_rows}
 
 
 def _by_split(table: pa.Table) -> dict[str, pa.Table]:

@@ -30,7 +30,7 @@ MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.html"
 QUALITY: Final = "quality.json"
 
-RELEASE_FILE: Final = re.compile(r"[a-z][a-z0-9_]{0,40}-\d{5}-of-\d{5}\.parquet")
+RELEASE_FILE: Final = re.compile(r"[a-z][a-z0-9_]{0,40}-\d{5}-of-\d{5}\.(parquet|tar)")
 _SHARD_FILE: Final = re.compile(r"(part|rejected)-\d{5}\.parquet|part-\d{5}\.done\.json")
 
 

@@ -23,6 +23,7 @@ from generators.speech.voices import SAMPLE_RATE, check_voice
 from validators.clip_gates import ClipBounds
 from validators.dialogue_records import Dialogue
 from validators.dialogue_schemas import DIALOGUES
+from validators.readings import RealisedRule
 from validators.records import RejectedRow, Utterance
 from validators.schemas import REJECTED, to_records, to_table
 from validators.speech_records import Clip, PlannedClip
@@ -65,7 +66,7 @@ def speak(
 
             def make(index: int) -> DoneRecord | None:
                 record = run.folder.done(STAGE, index)
-                if record is None and (reason := "".join(spent[:1]) or budget_spent(run)):
+                if record is None and (reason := "".join(spent[:1]) or budget_spent(run, STAGE)):
                     spent.append(reason)
                     return None
                 return record or make_clips(run, pool, index, shards[index])
@@ -109,13 +110,13 @@ def with_voices(dialogues: pa.Table, spoken: Spoken) -> pa.Table:
     return to_table(rows, DIALOGUES)
 
 
-def clip_features(clips: pa.Table) -> pa.Table:
-    """The clips with the note by which `datasets` reads the column as sound and not as bytes."""
+def known_as_sound(table: pa.Table) -> pa.Table:
+    """The table with the note by which `datasets` reads its column `audio` as sound and not as bytes."""
     from datasets import Audio, Features
 
-    features = Features.from_arrow_schema(clips.schema)
+    features = Features.from_arrow_schema(table.schema)
     features["audio"] = Audio(sampling_rate=SAMPLE_RATE)
-    return clips.replace_schema_metadata({**(clips.schema.metadata or {}), **features.arrow_schema.metadata})
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), **features.arrow_schema.metadata})
 
 
 def make_clips(run: Run, pool: StudioPool, index: int, planned: Sequence[PlannedClip]) -> DoneRecord:
@@ -165,8 +166,8 @@ def clip_row(plan: PlannedClip, recorded: Recorded) -> dict[str, object]:
         speaker_similarity=made.speaker_similarity,
         distance=made.distance,
         passed_at_first=made.passed_at_first,
-        perceived=None,
-        realised=None,
+        perceived=made.perceived,
+        realised=made.realised,
         attempts=made.attempts,
         rendering=plan.rendering,
         listener=recorded.listener,
@@ -209,6 +210,8 @@ def _spec(run: Run, role: Speech) -> StudioSpec:
         voice=models.voice,
         listener_backend=role.listener.backend,
         listener=models.listener,
+        emotion_backend=role.emotion.backend if role.emotion else None,
+        emotion=models.emotion,
         labels={label.name: label for label in run.taxonomy.labels},
         settings=TakeSettings(
             takes=role.takes,
@@ -216,6 +219,7 @@ def _spec(run: Run, role: Speech) -> StudioSpec:
             bounds=ClipBounds(
                 max_wer=role.max_wer, min_dnsmos=role.min_dnsmos, min_speaker_similarity=role.min_similarity
             ),
+            rule=RealisedRule(rank=role.emotion.rank if role.emotion else 1),
         ),
     )
 

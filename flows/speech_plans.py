@@ -110,7 +110,7 @@ def plan_clips(
     first_shard = 1 + max((shard_of(row) for row in before), default=-1)
     planned: list[PlannedClip] = []
     for text in said:
-        for rendering, (intended, voice) in enumerate(_renderings(role, text, voice_of, voices, labels, seed=seed)):
+        for rendering, intended, voice in _renderings(role, text, voice_of, voices, labels, seed=seed):
             number = len(planned)
             planned.append(
                 PlannedClip(
@@ -172,19 +172,33 @@ def _renderings(
     labels: Sequence[str],
     *,
     seed: int,
-) -> Iterator[tuple[Intended, str]]:
-    """The text as it is, then the same words by another voice, in another emotion, at the other intensity."""
+) -> Iterator[tuple[int, Intended, str]]:
+    """The text as it is, then the same words by another voice, in another emotion, at the other intensity.
+
+    A rendering has the number of its kind in the recipe, so that a dialogue in one rendering is of one kind.
+    """
     intended, voice = text.intended, voice_of[text.speaker]
-    yield intended, voice
-    for kind in role.renderings:
+    yield 0, intended, voice
+    for number, kind in enumerate(role.renderings, start=1):
         if kind == "voice":
-            others = [name for name in voices_for(role, voices, text.language) if name != voice]
-            if others:
-                yield intended, others[stable_hash(seed, "voice", *map(str, text.key)) % len(others)]
+            names = voices_for(role, voices, text.language)
+            if len(names) > 1:
+                yield number, intended, _other_voice(voice, names, place=text.speaker[0], seed=seed)
         elif kind == "intensity":
             if intended.intensity is not None:
-                yield intended.model_copy(update={"intensity": OTHER_INTENSITY[intended.intensity]}), voice
+                other_intensity = OTHER_INTENSITY[intended.intensity]
+                yield number, intended.model_copy(update={"intensity": other_intensity}), voice
         else:
             other = [label for label in labels if label != intended.label]
             chosen = other[stable_hash(seed, "emotion", *map(str, text.key)) % len(other)]
-            yield intended.model_copy(update={"label": chosen, "intensity": intended.intensity or 2}), voice
+            yield number, intended.model_copy(update={"label": chosen, "intensity": intended.intensity or 2}), voice
+
+
+def _other_voice(voice: str, names: Sequence[str], *, place: str, seed: int) -> str:
+    """Another voice: so many places on in the list, as many for all who speak in a story or dialogue.
+
+    So whoever speaks there keeps one voice in this rendering too, and two who talk have two.
+    """
+    way = 1 + stable_hash(seed, "voice", place) % (len(names) - 1)
+    at = names.index(voice) if voice in names else 0
+    return names[(at + way) % len(names)]

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from pebble import ProcessExpired, ProcessPool
 
-from generators.backends.registry import open_listener, open_voice
+from generators.backends.classifier import ClassifierSettings
+from generators.backends.registry import open_emotion_listener, open_listener, open_voice
 from generators.parsing import storable
 from generators.speech.audio import encode_flac
 from generators.speech.delivery import builtin_map
@@ -34,6 +35,9 @@ class StudioSpec:
     voice: VoiceSettings
     listener_backend: str
     listener: ListenerSettings
+    emotion_backend: str | None
+    """None where nobody listens for emotion."""
+    emotion: ClassifierSettings
     labels: dict[str, Label]
     settings: TakeSettings
 
@@ -103,6 +107,9 @@ def _make(spec: StudioSpec, planned: PlannedClip) -> Recorded | RejectedRow:
             map=builtin_map(),
             labels=spec.labels,
             settings=spec.settings,
+            emotion=open_emotion_listener(spec.emotion_backend, spec.emotion, tuple(spec.labels))
+            if spec.emotion_backend
+            else None,
         )
         _open = spec, studio
     studio = _open[1]
@@ -114,7 +121,7 @@ def _make(spec: StudioSpec, planned: PlannedClip) -> Recorded | RejectedRow:
         n_samples=len(made.samples),
         made=made.without_samples(),
         engine=studio.voice.model,
-        listener=studio.listener.model,
+        listener=", ".join(one.model for one in (studio.listener, studio.emotion) if one),
         voice_licence=studio.voice.voices[planned.voice].licence,
     )
 

@@ -8,19 +8,23 @@ import numpy as np
 import pandas as pd
 
 from validators.agreement import rate_of
-from validators.delivery import asked_differences, measured_differences
-from validators.speech_records import Delivery, PlannedClip, Prosody
+from validators.clip_contrasts import clip_contrasts
+from validators.delivery import DIMENSIONS, differences_of
+from validators.speech_records import PlannedClip
+from validators.taxonomy import Label
 
 GOOD_DNSMOS = 3.0
 SAME_SPEAKER = 0.8
-DIMENSIONS = ("pitch", "range", "rate", "loudness", "tilt")
 AROUSAL = ("pitch", "rate", "loudness")
 """What arousal is heard by first: F0, tempo and loudness (Scherer 2003, table 2)."""
 
 
-def clip_quality(planned: Sequence[PlannedClip], kept: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, Any]:
-    """Figures of the clips: rates with Wilson intervals, medians, and correlations of asked with measured delivery."""
+def clip_quality(
+    planned: Sequence[PlannedClip], kept: pd.DataFrame, rejected: pd.DataFrame, labels: Mapping[str, Label]
+) -> dict[str, Any]:
+    """Figures of the clips: rates with Wilson intervals, medians, correlations of asked with measured, contrasts."""
     rows = kept.to_dict("records")
+    heard = [row for row in rows if row.get("realised") in {True, False}]
     by_voice = {
         voice: rate_of(len(kept[kept["voice"] == voice]) if len(kept) else 0, n)
         for voice, n in sorted(_counts(row.voice for row in planned).items())
@@ -38,18 +42,14 @@ def clip_quality(planned: Sequence[PlannedClip], kept: pd.DataFrame, rejected: p
             [row["speaker_similarity"] for row in rows], share_of=lambda value: value >= SAME_SPEAKER
         ),
         "distance": _distribution([row["distance"] for row in rows], share_of=lambda value: value <= 1),
+        "realised": rate_of(sum(row["realised"] is True for row in heard), len(heard)) if heard else None,
         "asked_and_measured": _correlations(rows),
+        "contrasts": clip_contrasts(rows, labels),
         "by_label": {
             label: _label_figures([row for row in rows if row["intended"]["label"] == label])
             for label in sorted({row["intended"]["label"] for row in rows})
         },
     }
-
-
-def differences_of(row: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, float]]:
-    """The differences from neutral that a clip was asked for, and those that were measured, by dimension."""
-    delivery, neutral = Delivery(**row["delivery"]), Prosody(**row["neutral"])
-    return asked_differences(delivery, neutral), measured_differences(Prosody(**row["measured"]), neutral)
 
 
 def _correlations(rows: Sequence[Mapping[Any, Any]]) -> dict[str, float | None]:

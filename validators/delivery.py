@@ -2,10 +2,14 @@
 """How far a take is from the delivery that was asked for, in differences that a listener can just notice."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from validators.prosody import spoken_s
 from validators.speech_records import Delivery, Prosody
+
+DIMENSIONS = ("pitch", "range", "rate", "loudness", "tilt")
 
 Differences = dict[str, float]
 """By dimension: pitch and range (semitones), rate (octaves), loudness and tilt (dB)."""
@@ -89,6 +93,12 @@ def measured_differences(measured: Prosody, neutral: Prosody) -> Differences:
         found["loudness"] = measured.loudness_db - neutral.loudness_db
         found["tilt"] = measured.tilt_db - neutral.tilt_db
     return found
+
+
+def differences_of(row: Mapping[Any, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """The differences from neutral that a clip was asked for, and those that were measured, by dimension."""
+    delivery, neutral = Delivery(**row["delivery"]), Prosody(**row["neutral"])
+    return asked_differences(delivery, neutral), measured_differences(Prosody(**row["measured"]), neutral)
 
 
 def delivery_distance(delivery: Delivery, measured: Prosody, neutral: Prosody) -> float:

@@ -78,7 +78,7 @@ class Heard:
     """What a listener found in one clip.
 
     `f0_hz` has one value a frame (0 where unvoiced) and `frame_s` is their distance; `speaker` is an embedding of
-    length 1, shape (dimensions,); `emotion` are scores of the taxonomy's labels where the listener names emotions.
+    length 1, shape (dimensions,).
     """
 
     transcript: str
@@ -86,7 +86,6 @@ class Heard:
     speaker: NDArray[np.float32]
     f0_hz: NDArray[np.float32]
     frame_s: float
-    emotion: NDArray[np.float64] | None = None
 
 
 class Listener(Protocol):
@@ -103,6 +102,36 @@ class Listener(Protocol):
 
     def track_pitch(self, sound: Sound) -> tuple[NDArray[np.float32], float]:
         """F0 alone (Hz a frame, 0 where unvoiced; distance of frames in seconds): what a neutral take is asked for."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+class EmotionListener(Protocol):
+    """A blind listener for emotion: scores labels of a taxonomy for a sound, as a `Reader` does for a text.
+
+    Its model rarely knows all labels; `labels` are those that it knows, in the order of the taxonomy.
+    """
+
+    @property
+    def model(self) -> str:
+        """Name and revision, as stored in every row that it heard."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the taxonomy that its model knows."""
+        ...
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """Shape (len(labels),), each between 0 and 1 exclusive: from which score on a label counts as heard."""
+        ...
+
+    def hear(self, sound: Sound) -> NDArray[np.float64]:
+        """Scores of shape (len(labels),), each from 0 to 1 and finite."""
         ...
 
     def close(self) -> None:

@@ -59,6 +59,15 @@ class VoiceCard(Record):
     licence: Text
 
 
+class ReferenceVoice(Record):
+    """A voice given by recordings: files by feeling (canonical labels, `neutral` among them)."""
+
+    language: Text = "en"
+    gender: Gender = "unknown"
+    licence: Text
+    clips: Annotated[dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]], Field(min_length=1)]
+
+
 class PlannedClip(Record):
     """One clip to be made: of an utterance, or of a turn of a dialogue."""
 

@@ -10,6 +10,7 @@ from validators.schemas import (
     INTENDED,
     PERCEIVED,
     TEXT,
+    list_of,
     optional_field,
     required_field,
     table_schema,
@@ -80,6 +81,49 @@ CLIPS: Final = table_schema(
         required_field("split", TEXT),
     ],
 )
+
+PLACED_TURNS: Final = list_of(
+    pa.struct(
+        [
+            required_field("turn", INTEGER),
+            required_field("speaker", pa.int8()),
+            required_field("clip_id", TEXT),
+            required_field("begin_s", REAL),
+            required_field("end_s", REAL),
+        ]
+    )
+)
+
+RECORDINGS: Final = table_schema(
+    "recordings",
+    [
+        required_field("dialogue_id", TEXT),
+        required_field("rendering", INTEGER),
+        optional_field("story_id", TEXT),
+        optional_field("audio", AUDIO),
+        required_field("n_samples", INTEGER),
+        required_field("sample_rate", INTEGER),
+        required_field("language", TEXT),
+        required_field("voices", list_of(TEXT)),
+        required_field("voice_licences", list_of(TEXT)),
+        required_field("turns", PLACED_TURNS),
+        required_field("split", TEXT),
+    ],
+)
+
+RECORDING_COLUMN_DESCRIPTIONS: Final = {
+    "dialogue_id": "the dialogue that is said; its recordings in several renderings have the same",
+    "rendering": "as that of its clips",
+    "story_id": "the story that the dialogue grows from; null for a dialogue of a domain",
+    "audio": "FLAC, one channel: the clips of all turns one after the other, with gaps as between people who talk",
+    "n_samples": "length in samples",
+    "sample_rate": "samples a second",
+    "language": "language of the dialogue",
+    "voices": "voice of each speaker",
+    "voice_licences": "licence of each voice",
+    "turns": "where each turn lies: `turn`, `speaker`, `clip_id`, `begin_s`, `end_s`",
+    "split": "train, validation or test; that of the dialogue",
+}
 
 CLIP_COLUMN_DESCRIPTIONS: Final = {
     "clip_id": "id of the clip",

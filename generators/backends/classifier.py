@@ -45,6 +45,11 @@ class ClassifierSettings:
     threads: int = 1  # writers share the cores
     device: str = "cpu"
 
+    @property
+    def model(self) -> str:
+        """Name and revision, as rows and reports have it."""
+        return f"{self.name}@{self.revision}" if self.revision else self.name
+
 
 def open_classifier(settings: ClassifierSettings, labels: Sequence[str], *, thresholds: Floats | None = None) -> Reader:
     """Load the model and match its labels with those of a taxonomy; InputError names what does not match."""
@@ -87,13 +92,13 @@ class ClassifierReader:
         thresholds: Floats | None = None,
     ) -> None:
         self.labels = tuple(labels)
-        self.model = f"{settings.name}@{settings.revision}" if settings.revision else settings.name
+        self.model = settings.model
         self._settings = settings
         self._tokenizer = tokenizer
         self._engine = model
-        self._is_multi_label = _is_multi_label(model.config, settings)
+        self._is_multi_label = is_multi_label(model.config, settings)
         self._columns = match_labels(self.labels, model.config.id2label, settings)
-        threshold = MULTI_LABEL_THRESHOLD if self._is_multi_label else min(FOUND / model.config.num_labels, 0.5)
+        threshold = default_threshold(model.config, settings)
         self.thresholds: Floats = np.full(len(self.labels), threshold) if thresholds is None else thresholds
         self._lock = threading.Lock()  # a tokenizer's truncation is not made for two callers at once
 
@@ -150,7 +155,13 @@ def match_labels(
     return tuple(None if name is None else places[name.casefold()] for name in wanted.values())
 
 
-def _is_multi_label(config: Any, settings: ClassifierSettings) -> bool:
+def default_threshold(config: Any, settings: ClassifierSettings) -> float:
+    """The score from which on a label of a model counts as found, where nothing was measured."""
+    return MULTI_LABEL_THRESHOLD if is_multi_label(config, settings) else min(FOUND / config.num_labels, 0.5)
+
+
+def is_multi_label(config: Any, settings: ClassifierSettings) -> bool:
+    """Whether a model's scores are a sigmoid for each label, and not a softmax; InputError if it is no classifier."""
     if config.problem_type not in {None, MULTI_LABEL, SINGLE_LABEL} or config.num_labels < 2:
         raise InputError(
             f"{settings.name} is no classifier of labels: {config.problem_type}, {config.num_labels} outputs",

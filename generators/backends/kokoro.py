@@ -19,6 +19,7 @@ from generators.backends.kokoro_graph import F0_OUT, VOICED_HZ, add_controls
 from generators.backends.phonemes import PAUSES, phonemes, vocabulary
 from generators.backends.sound import finish
 from generators.speech.voices import (
+    ALL_CONTROLS,
     Samples,
     Speech,
     UnspeakableError,
@@ -77,6 +78,8 @@ class _Line:
 
 class KokoroVoice:
     """Says one text a call; calls from several threads share the session, each using one thread."""
+
+    controls = ALL_CONTROLS
 
     def __init__(self, session: Any, styles: Mapping[str, NDArray[np.float32]], settings: VoiceSettings) -> None:
         self.model = f"{settings.name}@{settings.revision}" if settings.revision else settings.name

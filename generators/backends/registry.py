@@ -2,18 +2,19 @@
 """The backends of each role by the name a recipe uses; an engine is imported only when its backend is opened."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import cast
 
+from generators.backends.classifier import ClassifierSettings
 from generators.chat import Chat, ChatSettings
 from generators.encoder import EncoderSettings
 from generators.speech.listeners import ListenerSettings
 from generators.speech.voices import Voice, VoiceSettings
 from validators.errors import InputError, ModelError
-from validators.roles import Encoder, Listener
+from validators.roles import EmotionListener, Encoder, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,13 @@ VOICES: dict[str, Backend] = {
         description="Kokoro-82M in this process, on one CPU thread, with its prosody under control",
         needs_weights=True,
     ),
+    "coqui": Backend(
+        target="generators.backends.coqui:open_voice",
+        modules=("TTS", "torchaudio"),
+        install="make setup-coqui",
+        description="any model of Coqui (XTTS-v2 with reference clips, VITS) in this process",
+        needs_weights=True,
+    ),
     "tone": Backend(
         target="generators.backends.tone:open_voice",
         modules=(),
@@ -109,6 +117,24 @@ LISTENERS: dict[str, Backend] = {
         modules=(),
         install="pip install affectory",
         description="pitch and voice by signal processing, words from a table; for tests and dry runs",
+        needs_weights=False,
+    ),
+}
+
+
+EMOTION_LISTENERS: dict[str, Backend] = {
+    "audio_classifier": Backend(
+        target="generators.backends.audio_classifier:open_listener",
+        modules=("transformers", "torch"),
+        install="pip install 'affectory[embedded]'",
+        description="an audio classifier of transformers in this process, such as wav2vec 2.0 trained on emotions",
+        needs_weights=True,
+    ),
+    "echo": Backend(
+        target="generators.backends.echo_emotion:open_listener",
+        modules=(),
+        install="pip install affectory",
+        description="scores from the hash of a sound; for tests and dry runs",
         needs_weights=False,
     ),
 }
@@ -141,6 +167,15 @@ def open_listener(backend: str, settings: ListenerSettings) -> Listener:
     """Start a Listener backend."""
     opener = cast(Callable[[ListenerSettings], Listener], _opener(LISTENERS, backend, "listener backend"))
     return opener(settings)
+
+
+def open_emotion_listener(backend: str, settings: ClassifierSettings, labels: Sequence[str]) -> EmotionListener:
+    """Start a listener for emotion, for the labels of a taxonomy."""
+    opener = cast(
+        Callable[[ClassifierSettings, Sequence[str]], EmotionListener],
+        _opener(EMOTION_LISTENERS, backend, "emotion listener"),
+    )
+    return opener(settings, labels)
 
 
 def _find(backends: Mapping[str, Backend], name: str, kind: str) -> Backend:

@@ -13,6 +13,7 @@ from scipy.signal import lfilter  # type: ignore[import-untyped]
 
 from generators.backends.sound import finish
 from generators.speech.voices import (
+    ALL_CONTROLS,
     SAMPLE_RATE,
     Samples,
     Speech,
@@ -51,6 +52,8 @@ def open_voice(settings: VoiceSettings) -> Voice:
 
 class ToneVoice:
     """Four voices that differ in pitch; the same words always have the same tune."""
+
+    controls = ALL_CONTROLS
 
     def __init__(self, name: str = "tone", *, faults: Mapping[str, str] | None = None) -> None:
         self.model = name

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a label and its intensity to how a clip is to be said.
 
-One linear map from three coordinates (valence, arousal, dominance; Russell and Mehrabian 1977) to the controls of a
-`Delivery`, fitted by ridge regression to a handful of anchors that were rendered and measured. DeepDialogue squeezes
-its 20 emotions into the 8 voices of a corpus of actors, so that a disappointed line is said in disgust; a map has no
-such holes, and neighbours sound alike.
+One smooth map from three coordinates (valence, arousal, dominance; Russell and Mehrabian 1977) to the controls of a
+`Delivery`, fitted to a handful of anchors that were rendered and measured. DeepDialogue squeezes its 20 emotions into
+the 8 voices of a corpus of actors, so that a disappointed line is said in disgust; a map has no such holes, and
+neighbours sound alike.
+
+The map is the mean of a Gaussian process (Rasmussen and Williams 2006, section 2.2) with a linear kernel, which says
+what holds everywhere (arousal is high and fast), and a local one, which lets it pass close by each anchor: a linear map
+alone made sadness half as low and slow as its anchor, and contentment much like it. It is 0 where no feeling is.
 """
 
 from collections.abc import Mapping
@@ -60,7 +64,8 @@ class DeliveryTable(Record):
     intensities: dict[int, float]
     dominance: dict[str, Annotated[float, Field(ge=-1, le=1)]]
     anchors: dict[str, Anchor]
-    ridge: Annotated[float, Field(gt=0)]
+    reach: Annotated[float, Field(gt=0)]
+    noise: Annotated[float, Field(gt=0)]
     overrides: dict[str, dict[str, float]]
 
 
@@ -71,11 +76,12 @@ class DeliveryMap:
         self._table = table
         self._neutral = np.array([table.neutral[name] for name in COORDINATES])
         anchors = list(table.anchors.values())
-        places = np.array([[getattr(one, name) for name in COORDINATES] for one in anchors]) - self._neutral
+        self._places: Floats = (
+            np.array([[getattr(one, name) for name in COORDINATES] for one in anchors]) - self._neutral
+        )
         wanted = np.array([[getattr(one, name) for name in CONTROLS] for one in anchors])
-        # through the origin: no feeling is no difference from neutral
-        squares = places.T @ places + table.ridge * np.eye(len(COORDINATES))
-        self._map: Floats = np.linalg.solve(squares, places.T @ wanted)
+        covariance = self._covary(self._places) + table.noise * np.eye(len(anchors))
+        self._weights: Floats = np.linalg.solve(covariance, wanted)
 
     def deliver(self, label: Label, intensity: Intensity | None) -> Delivery:
         """Say how a label sounds; None is the label without a feeling, which sounds as the voice does by itself."""
@@ -84,8 +90,27 @@ class DeliveryMap:
         known = label.canonical or label.name
         place = np.array([label.valence, label.arousal, self._table.dominance.get(known, 0.0)]) - self._neutral
         override = self._table.overrides.get(known, {})
-        controls = place @ self._map + np.array([override.get(name, 0.0) for name in CONTROLS])
+        controls = (self._covary(place[None]) @ self._weights)[0]
+        controls += np.array([override.get(name, 0.0) for name in CONTROLS])
         return bounded(dict(zip(CONTROLS, controls * self._table.intensities[intensity], strict=True)))
+
+    def strength(self, intensity: Intensity) -> float:
+        """The share of a strong delivery that an intensity has."""
+        return self._table.intensities[intensity]
+
+    def _covary(self, places: Floats) -> Floats:
+        """Covariance of places, shape (n, 3), with the anchors, shape (n, anchors).
+
+        The local kernel is that of a process known to be 0 at the origin: no feeling is no difference from neutral.
+        """
+        origin = np.zeros((1, len(COORDINATES)))
+        local = self._near(places, self._places) - self._near(places, origin) @ self._near(origin, self._places)
+        return places @ self._places.T + local
+
+    def _near(self, one: Floats, other: Floats) -> Floats:
+        squares = ((one[:, None] - other[None]) ** 2).sum(axis=-1)
+        near: Floats = np.exp(-squares / (2 * self._table.reach**2))
+        return near
 
 
 @cache

@@ -20,8 +20,9 @@ from generators.speech.voices import SAMPLE_RATE, Samples, Speech, UnspeakableEr
 from validators.clip_gates import ClipBounds, Take, judge_sound, judge_take, speaker_similarity
 from validators.delivery import delivery_distance
 from validators.prosody import measure_prosody
-from validators.records import RejectedRow
-from validators.roles import Heard, Listener, Sound
+from validators.readings import RealisedRule, make_reading
+from validators.records import Perceived, RejectedRow
+from validators.roles import EmotionListener, Heard, Listener, Sound
 from validators.speech_records import Delivery, PlannedClip, Prosody
 from validators.taxonomy import Label
 from validators.transcripts import word_error_rate
@@ -40,12 +41,14 @@ REFERENCES = {
 class TakeSettings:
     """How many takes are made of a clip, and when one is good enough.
 
-    A take nearer than `near` to what was asked, in just noticeable differences, ends the search.
+    A take nearer than `near` to what was asked, in just noticeable differences, ends the search, unless a listener for
+    emotion hears something else in it. It hears the intention where `rule` holds.
     """
 
     takes: int = 3
     near: float = 1.5
     bounds: ClipBounds = field(default_factory=ClipBounds)
+    rule: RealisedRule = field(default_factory=lambda: RealisedRule(rank=1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,10 @@ class Made:
     wer: float
     speaker_similarity: float
     distance: float
+    perceived: tuple[Perceived, ...] | None = None
+    """What the listener for emotion heard; None without one."""
+    realised: bool | None = None
+    """Whether it heard the intention; None too where it does not know the label."""
     attempts: int = 1
     """Takes that were made until the search ended."""
     passed_at_first: bool = True
@@ -93,6 +100,7 @@ class Studio:
     map: DeliveryMap
     labels: Mapping[str, Label]
     settings: TakeSettings = field(default_factory=TakeSettings)
+    emotion: EmotionListener | None = None
     _speakers: dict[tuple[str, str], NDArray[np.float32]] = field(default_factory=dict)
 
     def make(self, planned: PlannedClip) -> Made | RejectedRow:
@@ -107,7 +115,7 @@ class Studio:
             return _rejected(planned, "voice", [Verdict.reject("unspeakable", str(error))])
 
     def _best_take(self, planned: PlannedClip, text: str) -> Made | RejectedRow:
-        delivery = self.map.deliver(self.labels[planned.intended.label], planned.intended.intensity)
+        delivery = self._followed(self.map.deliver(self.labels[planned.intended.label], planned.intended.intensity))
         neutral = self._sound(planned, self._say(planned, text, Delivery()))
         pitch, frame_s = self.listener.track_pitch(neutral)
         asked = _Asked(
@@ -120,17 +128,18 @@ class Studio:
         takes: list[Made | Verdict] = []
         for number in range(self.settings.takes):
             takes.append(self._take(asked, vary(delivery, number, seed=planned.seed)))
-            if isinstance(takes[-1], Made) and takes[-1].distance <= self.settings.near:
+            last = takes[-1]
+            if isinstance(last, Made) and last.distance <= self.settings.near and last.realised is not False:
                 break
         passed = [take for take in takes if isinstance(take, Made)]
         if not passed:
             return _rejected(planned, "listener", [take for take in takes if isinstance(take, Verdict)])
-        best = min(passed, key=lambda take: take.distance)
+        best = min(passed, key=lambda take: (take.realised is False, take.distance))
         return replace(best, attempts=len(takes), passed_at_first=isinstance(takes[0], Made))
 
     def _take(self, asked: _Asked, controls: Delivery) -> Made | Verdict:
         """Make one take and judge it by what was asked, however its controls stray from that."""
-        samples = self._say(asked.planned, asked.text, controls)
+        samples = self._say(asked.planned, asked.text, controls, felt=True)
         verdict = judge_sound(samples, SAMPLE_RATE, self.settings.bounds)
         if not verdict.accepted:
             return verdict
@@ -148,6 +157,7 @@ class Studio:
         verdict = judge_take(take, self.settings.bounds)
         if not verdict.accepted:
             return verdict
+        perceived, realised = self._feel(asked.planned.intended.label, sound)
         return Made(
             samples=samples,
             delivery=asked.delivery,
@@ -158,11 +168,31 @@ class Studio:
             wer=word_error_rate(take.text, heard.transcript, language=take.language),
             speaker_similarity=speaker_similarity(heard.speaker, take.speaker),
             distance=delivery_distance(asked.delivery, take.measured, take.neutral),
+            perceived=perceived,
+            realised=realised,
         )
 
-    def _say(self, planned: PlannedClip, text: str, delivery: Delivery) -> Samples:
-        pieces = split_text(text)
-        return join_pieces([self.voice.speak(Speech(piece, planned.voice, delivery, planned.seed)) for piece in pieces])
+    def _feel(self, label: str, sound: Sound) -> tuple[tuple[Perceived, ...] | None, bool | None]:
+        """What the listener for emotion hears in a take, and whether that is the label."""
+        if self.emotion is None:
+            return None, None
+        reading = make_reading(self.emotion.labels, self.emotion.hear(sound).tolist(), self.emotion.thresholds.tolist())
+        known = label in reading.labels
+        return reading.perceived(), self.settings.rule.holds(reading, label) if known else None
+
+    def _followed(self, delivery: Delivery) -> Delivery:
+        """What of a delivery the voice follows; what it cannot do is not asked of it."""
+        return Delivery(**{name: value for name, value in delivery.model_dump().items() if name in self.voice.controls})
+
+    def _say(self, planned: PlannedClip, text: str, delivery: Delivery, *, felt: bool = False) -> Samples:
+        """Say a text piece by piece, with the intended feeling or without."""
+        intended = planned.intended
+        feeling, strength = "", 1.0
+        if felt and intended.intensity is not None:
+            label = self.labels[intended.label]
+            feeling, strength = label.canonical or label.name, self.map.strength(intended.intensity)
+        pieces = [Speech(piece, planned.voice, delivery, planned.seed, feeling, strength) for piece in split_text(text)]
+        return join_pieces([self.voice.speak(piece) for piece in pieces])
 
     def _sound(self, planned: PlannedClip, samples: Samples) -> Sound:
         return Sound(samples, SAMPLE_RATE, planned.language)

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validators.errors import InputError
-from validators.speech_records import Delivery, VoiceCard
+from validators.speech_records import Delivery, ReferenceVoice, VoiceCard
 
 Samples = NDArray[np.float32]
 """One channel, shape (samples,), within -1 to 1."""
+
+ALL_CONTROLS = frozenset(Delivery.model_fields)
 
 SAMPLE_RATE = 24_000  # of all clips; engines with another rate are resampled
 
@@ -24,13 +26,16 @@ SAMPLE_RATE = 24_000  # of all clips; engines with another rate are resampled
 class Speech:
     """One piece of text to be said: short enough for the engine, by one of its voices, in a delivery.
 
-    The same speech and seed give the same samples where the engine allows it.
+    The same speech and seed give the same samples where the engine allows it. `feeling` is the canonical label behind
+    the delivery ("" for none) and `strength` its share of a strong one, for engines that take it from a recording.
     """
 
     text: str
     voice: str
     delivery: Delivery = field(default_factory=Delivery)
     seed: int = 0
+    feeling: str = ""
+    strength: float = 1.0
 
 
 class Voice(Protocol):
@@ -44,6 +49,11 @@ class Voice(Protocol):
     @property
     def voices(self) -> Mapping[str, VoiceCard]:
         """Its voices by name."""
+        ...
+
+    @property
+    def controls(self) -> frozenset[str]:
+        """The fields of a `Delivery` that it follows; of others nothing is asked."""
         ...
 
     def speak(self, speech: Speech) -> Samples:
@@ -72,6 +82,8 @@ class VoiceSettings:
     licence: str = ""
     options: Mapping[str, object] = field(default_factory=dict)
     """Passed to the engine as it is."""
+    references: Mapping[str, ReferenceVoice] = field(default_factory=dict)
+    """Voices given by recordings, for engines that speak as a recording does."""
 
 
 def check_voice(name: str, voices: Mapping[str, VoiceCard]) -> VoiceCard:

@@ -2,10 +2,13 @@
 """Clips of a build: linked, cast, accounted for, resumable; an engine that hangs or crashes costs one row."""
 
 import io
+import json
 import re
+import tarfile
 from collections import Counter, defaultdict
 
 import datasets
+import numpy as np
 import pytest
 import soundfile
 
@@ -99,6 +102,84 @@ def test_the_release_loads_and_its_sound_is_known_as_sound(built, tmp_path):
     assert len(samples) == plain[0]["n_samples"]
 
 
+def test_a_dialogue_has_one_file_that_tells_where_its_turns_lie(built, tmp_path):
+    output, _ = built
+    recordings = rows(output, "data/recordings/*.parquet")
+    dialogues = {row["dialogue_id"]: row for row in rows(output, "data/dialogues/*.parquet")}
+    said = {row["clip_id"]: row for row in clips(output)}
+    whole = [row for row in dialogues.values() if all(turn["clip_id"] for turn in row["turns"])]
+    assert {row["dialogue_id"] for row in recordings} == {row["dialogue_id"] for row in whole} != set()
+    for row in recordings:
+        dialogue = dialogues[row["dialogue_id"]]
+        samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]), dtype="float32")
+        assert (len(samples), rate, row["split"]) == (row["n_samples"], row["sample_rate"], dialogue["split"])
+        assert row["voices"] == [speaker["voice"] for speaker in dialogue["speakers"]]
+        ends = 0.0
+        for turn, place in zip(dialogue["turns"], row["turns"], strict=True):
+            assert (place["turn"], place["speaker"], place["clip_id"]) == (
+                turn["turn"],
+                turn["speaker"],
+                turn["clip_id"],
+            )
+            assert place["begin_s"] == 0 or 0.15 <= place["begin_s"] - ends <= 0.45
+            ends = place["end_s"]
+            clip, _ = soundfile.read(io.BytesIO(said[turn["clip_id"]]["audio"]["bytes"]), dtype="float32")
+            there = samples[round(place["begin_s"] * rate) : round(place["end_s"] * rate)]
+            assert len(there) == len(clip)
+            inner = slice(len(clip) // 4, len(clip) // 2)  # the ends are faded
+            assert np.abs(there[inner] - clip[inner]).max() < 1e-3
+    assert f"{len(recordings)} recordings" in (output / "README.md").read_text()
+    loaded = datasets.load_dataset(str(output), "recordings", cache_dir=str(tmp_path))
+    assert all(split.features["audio"] == datasets.Audio(sampling_rate=24_000) for split in loaded.values())
+
+
+def test_archives_stream_the_same_clips(recipe, tmp_path):
+    output = tmp_path / "out"
+    build_in_turn(recipe, output, *READ, "dialogues=null", "speech.webdataset=true")
+    assert verify_release(output) == []
+    kept = {row["clip_id"]: row for row in clips(output)}
+    seen = []
+    for path in sorted((output / "data/clips_webdataset").glob("*.tar")):
+        with tarfile.open(path, mode="r|") as archive:  # forwards only, as a stream is read
+            members = [(one.name, file.read()) for one in archive if (file := archive.extractfile(one))]
+        # a sample's files stand together, its name up to the first dot: how WebDataset groups them
+        for (sound, audio), (text, columns) in zip(members[::2], members[1::2], strict=True):
+            key, ending = sound.split(".", 1)
+            assert (ending, text) == ("flac", f"{key}.json")
+            clip = kept[key]
+            assert audio == clip["audio"]["bytes"]
+            row = json.loads(columns)
+            assert (row["text"], row["intended"], row["split"]) == (
+                clip["text"],
+                clip["intended"],
+                path.name.split("-")[0],
+            )
+            seen.append(key)
+    assert sorted(seen) == sorted(kept)
+
+
+def test_a_listener_for_emotion_says_what_it_heard_and_of_what_it_knows_nothing(recipe, tmp_path):
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("joy: null\nanger: null\n")
+    build_in_turn(
+        recipe,
+        tmp_path / "out",
+        *READ,
+        "dialogues=null",
+        f"speech.emotion={{backend: echo, label_map: {labels}, rank: 3}}",
+    )
+    heard = clips(tmp_path / "out")
+    assert {row["realised"] for row in heard} >= {True, False}
+    for row in heard:
+        names = [one["label"] for one in row["perceived"]]
+        assert "joy" not in names
+        assert "echo" in row["listener"]
+        assert (row["realised"] is None) == (row["intended"]["label"] in {"joy", "anger", "neutral"} - set(names))
+        if row["realised"]:
+            assert row["intended"]["label"] in names[:3]
+    assert "heard by the listener for emotion" in (tmp_path / "out/README.md").read_text()
+
+
 def test_a_finished_run_makes_no_clip_again(built, recipe, monkeypatch):
     output, _ = built
     monkeypatch.setattr("flows.studio.StudioPool.make", None)
@@ -120,6 +201,23 @@ def test_further_renderings_say_the_same_words_otherwise(recipe, tmp_path):
         assert plain["voice"] != voice["voice"]
         assert plain["intended"]["label"] != emotion["intended"]["label"]
         assert plain["intended"]["intensity"] != intensity["intended"]["intensity"]
+
+
+def test_in_another_rendering_a_speaker_keeps_another_voice_and_two_have_two(recipe, tmp_path):
+    build_in_turn(recipe, tmp_path / "out", *READ, "speech.renderings=[voice]", "speech.of=[dialogues]")
+    voices = defaultdict(set)
+    for row in clips(tmp_path / "out"):
+        voices[row["story_id"] or row["dialogue_id"], row["speaker"], row["rendering"]].add(row["voice"])
+    assert {len(names) for names in voices.values()} == {1}
+    recordings = rows(tmp_path / "out", "data/recordings/*.parquet")
+    by_dialogue: defaultdict[str, dict] = defaultdict(dict)
+    for row in recordings:
+        assert len(set(row["voices"])) == 2
+        by_dialogue[row["dialogue_id"]][row["rendering"]] = row
+    pairs = [found for found in by_dialogue.values() if len(found) == 2]
+    assert pairs
+    for found in pairs:
+        assert all(one != other for one, other in zip(found[0]["voices"], found[1]["voices"], strict=True))
 
 
 @pytest.mark.parametrize(("option", "reason"), [("hang_on", "hangs"), ("crash_on", "crashed")])

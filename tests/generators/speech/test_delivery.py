@@ -2,11 +2,13 @@
 """Every label of every taxonomy has a delivery, neighbours sound alike, and intensity scales it."""
 
 import itertools
+from importlib.resources import files
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from generators.speech.delivery import BOUNDS, CONTROLS, STEPS, builtin_map, vary
 from validators.speech_records import Delivery
@@ -70,7 +72,16 @@ def test_labels_that_lie_near_each_other_sound_alike(valence, arousal, more_vale
     apart = controls(builtin_map().deliver(label_at(valence, arousal), intensity)) - controls(
         builtin_map().deliver(there, intensity)
     )
-    assert np.abs(apart).max() < 1.0
+    assert (np.abs(apart) < 2 * np.array([STEPS[name] for name in CONTROLS])).all()
+
+
+def test_a_measured_feeling_sounds_as_it_was_measured():
+    table = YAML(typ="safe", pure=True).load((files("generators.speech") / "delivery.yaml").read_text())
+    emonet = builtin_taxonomy("emonet")
+    for name, anchor in table["anchors"].items():
+        given = builtin_map().deliver(emonet.label(name), 2)
+        for control in CONTROLS:
+            assert abs(getattr(given, control) - anchor[control]) <= STEPS[control], (name, control)
 
 
 @given(st.sampled_from(ALL), st.integers(1, 8), st.integers(0, 2**31 - 1))
