@@ -27,6 +27,9 @@ Point = Literal[
     "after_store",
     "before_manifest",
     "after_manifest",
+    "after_upload",
+    "before_commit",
+    "after_commit",
 ]
 Action = Literal["kill", "term", "raise", "enospc"]
 

@@ -113,6 +113,11 @@ def write_manifest(folder: RunFolder, tables: Sequence[ReleaseFile]) -> Manifest
     return manifest
 
 
+def is_release_file(path: str) -> bool:
+    """Whether a path, from the folder of a release on, is one that we write there."""
+    return path == MANIFEST or _LISTED.fullmatch(path) is not None
+
+
 def read_manifest(root: Path) -> Manifest:
     """Read the manifest of a release, or say in a `StorageError` why it cannot be trusted."""
     path = root / MANIFEST

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from flows import cli
 from flows.recipe import Recipe, load_recipe
 from flows.text_files import read_file
+from tests.doubles.hub import LoopbackHub
 from tests.flows.builds import command
 from validators.taxonomy import Taxonomy, builtin_taxonomy
 
@@ -68,18 +69,23 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
     os.chdir(tmp_path)
     try:
         lines = [line for line in COMMANDS if line.startswith("affectory")]
-        assert len(lines) == 7
-        for line in lines:
-            arguments = shlex.split(line)[1:]
-            if arguments[0] in {"plan", "build", "measure-reader"}:
-                for setting in ("writer={backend: echo}", "encoder={backend: hashed}", "loop={rank: 14, score: 0}"):
-                    arguments += ["--set", setting]
-            if arguments[0] == "train-reader":
-                arguments += ["--hashed"]
-            if arguments[0] == "evaluate":
-                arguments += ["--encoder", "hashed"]
-            result = command(*arguments, env={"PYTHONPATH": str(ROOT)})
-            assert result.returncode == 0, result.stdout + result.stderr
+        assert len(lines) == 9
+        with LoopbackHub() as hub:
+            on_hub = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "loopback"}
+            for line in lines:
+                arguments = shlex.split(line.replace("USER/NAME", "me/tiny"))[1:]
+                if arguments[0] in {"plan", "build", "measure-reader"}:
+                    writer = "writer={backend: echo, licence: Apache-2.0}"
+                    for setting in (writer, "encoder={backend: hashed}", "loop={rank: 14, score: 0}"):
+                        arguments += ["--set", setting]
+                if arguments[0] == "train-reader":
+                    arguments += ["--hashed"]
+                if arguments[0] == "evaluate":
+                    arguments += ["--encoder", "hashed"]
+                more = on_hub if arguments[0] == "publish" else {}
+                result = command(*arguments, env={"PYTHONPATH": str(ROOT), **more})
+                assert result.returncode == 0, result.stdout + result.stderr
+            assert hub.repos["me/tiny"].tags.keys() == {"v1"}
         python = blocks("python")[0]
         exec(compile(python, "README.md", "exec"), {})
     finally:
