@@ -101,11 +101,11 @@ def check(
 def models(as_json: AsJson = False) -> None:
     """List the model backends and packaged weights: what is installed, what is missing, how to get it."""
     from flows.packaged_weights import PACKAGED
-    from generators.backends.registry import CHAT, ENCODERS, VOICES, is_installed
+    from generators.backends.registry import ROLES, is_installed
 
     rows = [
-        (role, name, is_installed(name), backend.description, backend.install)
-        for role, backends in (("writer", CHAT), ("encoder", ENCODERS), ("voice", VOICES))
+        (role, name, is_installed(backend), backend.description, backend.install)
+        for role, backends in ROLES.items()
         for name, backend in backends.items()
     ]
     rows += [

@@ -47,7 +47,7 @@ def no_narration(text: str, *, speaker: str) -> Verdict:
     if found:
         return Verdict.reject("narration", found.group().strip())
     own_name = says_own_name(text, character=speaker)
-    return Verdict.reject("narration", f"names its own speaker: {own_name}") if own_name else ACCEPTED
+    return Verdict.reject("names_its_speaker", own_name) if own_name else ACCEPTED
 
 
 def speaks_to_the_other(text: str, *, other: str) -> Verdict:

@@ -140,9 +140,18 @@ EMOTION_LISTENERS: dict[str, Backend] = {
 }
 
 
-def is_installed(backend: str) -> bool:
+ROLES = {
+    "writer": CHAT,
+    "encoder": ENCODERS,
+    "voice": VOICES,
+    "listener": LISTENERS,
+    "emotion listener": EMOTION_LISTENERS,
+}
+
+
+def is_installed(backend: Backend) -> bool:
     """Whether the modules that a backend needs are there, without importing any."""
-    return not _missing_modules(_find({**CHAT, **ENCODERS, **VOICES, **LISTENERS}, backend, "backend"))
+    return not _missing_modules(backend)
 
 
 def open_chat(backend: str, settings: ChatSettings) -> Chat:

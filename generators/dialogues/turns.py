@@ -27,6 +27,7 @@ ADVICE = {
     "paraphrases_a_turn": "But that was said already. Say something new.",
     "speaks_of_the_other": "But you are speaking to them. Say you.",
     "narration": "But that tells a story. Say only what you say aloud.",
+    "names_its_speaker": "But that is your own name. Say your words to the other, as I.",
     "speaker_label": "But only one speaks. Say only your own words.",
     "speaks_for_both": "But only one speaks. Say only your own words.",
     "ends_open": "But a question leaves the dialogue open. End it.",

@@ -91,18 +91,27 @@ class Recording:
         return found
 
 
+def voice_settings() -> VoiceSettings:
+    """Kokoro from its packages."""
+    found = resolve_weights(WeightsSpec(package="kokoro-82m"), cache=cache_folder())
+    voices = find_kokoro_voices(cache=cache_folder())
+    return VoiceSettings(found.name, found.revision, found.path, voices, found.licence)
+
+
+def listener_settings() -> ListenerSettings:
+    """Whisper from its packages."""
+    found = resolve_weights(WeightsSpec(package="whisper-base"), cache=cache_folder())
+    return ListenerSettings(found.name, found.revision, found.path)
+
+
 _studio: tuple[Studio, Counting, Recording] | None = None
 
 
 def open_studio(takes: int) -> None:
     """Open the engines of a worker and let every voice say its reference."""
     global _studio  # noqa: PLW0603 - a worker has one studio for its life
-    kokoro = resolve_weights(WeightsSpec(package="kokoro-82m"), cache=cache_folder())
-    whisper = resolve_weights(WeightsSpec(package="whisper-base"), cache=cache_folder())
-    voices = find_kokoro_voices(cache=cache_folder())
-    settings = VoiceSettings(kokoro.name, kokoro.revision, kokoro.path, voices, kokoro.licence)
-    voice = Counting(open_voice("kokoro", settings))
-    listener = Recording(open_listener("whisper", ListenerSettings(whisper.name, whisper.revision, whisper.path)))
+    voice = Counting(open_voice("kokoro", voice_settings()))
+    listener = Recording(open_listener("whisper", listener_settings()))
     _studio = Studio(voice, listener, builtin_map(), LABELS, TakeSettings(takes=takes)), voice, listener
 
 

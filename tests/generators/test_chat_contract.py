@@ -304,8 +304,8 @@ def test_an_unknown_backend_is_named_with_the_closest_one() -> None:
 
 def test_a_backend_that_is_not_installed_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CHAT, "llama", replace(CHAT["llama"], modules=("no_such_engine",)))
-    assert is_installed("echo")
-    assert not is_installed("llama")
+    assert is_installed(CHAT["echo"])
+    assert not is_installed(CHAT["llama"])
     with pytest.raises(ModelError, match="no_such_engine") as caught:
         open_chat("llama", ChatSettings("m"))
     assert caught.value.next_step == "pip install 'affectory[embedded]'"

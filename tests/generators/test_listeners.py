@@ -29,7 +29,7 @@ BACKENDS = ["quiet", pytest.param("whisper", marks=pytest.mark.model)]
 
 
 def open_real(weights_cache: Path) -> Listener:
-    if not is_installed("whisper"):
+    if not is_installed(LISTENERS["whisper"]):
         pytest.skip(f"the listener is not installed: {LISTENERS['whisper'].install}")
     found = resolve_weights(WeightsSpec(package="whisper-base"), cache=weights_cache)
     return open_listener("whisper", ListenerSettings(found.name, found.revision, found.path))
@@ -128,7 +128,7 @@ def test_the_double_hears_clipping_as_poor_sound() -> None:
 
 @pytest.mark.model
 def test_weights_that_are_missing_or_are_none_are_told(tmp_path: Path) -> None:
-    if not is_installed("whisper"):
+    if not is_installed(LISTENERS["whisper"]):
         pytest.skip(f"the listener is not installed: {LISTENERS['whisper'].install}")
     with pytest.raises(InputError, match="needs weights"):
         open_listener("whisper", ListenerSettings("m"))
