@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dataset card: what the release is, how it was made, and figures that were all measured on it."""
 
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from ruamel.yaml import YAML
 
+from flows.card_head import render_head
 from flows.dialogue_card import dialogue_parts, rate_text
 from flows.identity import EXCLUDED
 from flows.markdown import markdown_table
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 ROLES = ("writer", "encoder", "reader")
 MACHINE = {key.rpartition(".")[2] for key in EXCLUDED if key.startswith(tuple(f"{role}." for role in ROLES))}
-
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
 def render_card(
@@ -46,7 +43,7 @@ def render_card(
     prompts = PROMPTS + (DIALOGUE_PROMPTS if dialogues else ())
     recipe = _without_machine(run.recipe.canonical())
     parts = [
-        f"---\n{_head(run, configs, release.kept)}---",
+        f"---\n{render_head(run.recipe.name, configs, release.kept)}---",
         f"# {run.recipe.name}",
         f"{release.kept} utterances that characters of stories say or think, each written to express one emotion of "
         f"the {run.taxonomy.title} taxonomy at one intensity, with the situation before it and a rewriting whose "
@@ -166,38 +163,3 @@ def _decides(role: object) -> object:
     if isinstance(role, dict):
         return {key: _decides(value) for key, value in role.items() if key not in MACHINE}
     return [_decides(one) for one in role] if isinstance(role, list) else role
-
-
-def _head(run: Run, configs: Mapping[str, Mapping[str, pa.Table]], kept: int) -> str:
-    tables = [table for splits in configs.values() for table in splits.values()]
-    licences = _values(tables, "source_licence")
-    head = {
-        "pretty_name": run.recipe.name,
-        "language": _values(tables, "language"),
-        "license": licences[0].lower() if len(licences) == 1 else "other",
-        "size_categories": [next((name for bound, name in SIZES if kept < bound), "n>10M")],
-        "task_categories": ["text-classification", *(["audio-classification"] if "clips" in configs else [])],
-        "task_ids": ["sentiment-classification"],
-        "tags": ["synthetic", "emotion", "affective-computing", "affectory"],
-        "annotations_creators": ["machine-generated"],
-        "language_creators": ["machine-generated"],
-        "configs": [
-            {
-                "config_name": config,
-                **({"default": True} if config == "utterances" else {}),
-                "data_files": [{"split": split, "path": f"data/{config}/{split}-*.parquet"} for split in splits],
-            }
-            for config, splits in configs.items()
-        ],
-    }
-    text = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # untyped in ruamel.yaml
-    yaml.dump(head, text)
-    return text.getvalue()
-
-
-def _values(tables: Sequence[pa.Table], column: str) -> list[str]:
-    holding = [table for table in tables if column in table.column_names]
-    return sorted({str(value) for table in holding for value in table.column(column).unique().to_pylist()})

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import cli_evaluate, cli_measure, cli_publish, cli_readers, interrupts
+from flows import cli_evaluate, cli_measure, cli_publish, cli_readers, cli_report, interrupts
 from validators.errors import AffectoryError
 
 app = typer.Typer(
@@ -126,6 +126,7 @@ cli_evaluate.register(app)
 cli_readers.register(app)
 cli_measure.register(app)
 cli_publish.register(app)
+cli_report.register(app)
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
     os.chdir(tmp_path)
     try:
         lines = [line for line in COMMANDS if line.startswith("affectory")]
-        assert len(lines) == 9
+        assert len(lines) == 10
         with LoopbackHub() as hub:
             on_hub = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "loopback"}
             for line in lines:

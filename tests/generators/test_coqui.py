@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from flows.manifest import read_manifest
 from flows.models import cache_folder
+from flows.release_audit import audit_release
 from flows.voice_files import read_references
 from flows.weights import WeightsSpec, resolve_weights
 from generators.backends.registry import VOICES, open_listener, open_voice
 from generators.speech.listeners import ListenerSettings
 from generators.speech.references import nearest_clips
 from generators.speech.voices import SAMPLE_RATE, Samples, Speech, UnspeakableError, Voice, VoiceSettings
+from tests.flows.builds import build_in_turn, write_recipe
+from tests.flows.test_dialogues import READ
+from tests.flows.test_speech import SPEECH
 from tests.generators.coqui_checkpoints import make_vits, make_xtts
 from validators.errors import InputError, ModelError
 from validators.roles import Sound
@@ -187,3 +192,23 @@ def level_db(samples: Samples) -> float:
 
 def differ(one: Samples, other: Samples) -> bool:
     return len(one) != len(other) or bool(np.abs(one - other).max() > 1e-4)
+
+
+@coqui()
+def test_a_build_speaks_with_it_and_its_licence_keeps_the_clips_here(tmp_path: Path) -> None:
+    (tmp_path / "vits").mkdir()
+    folder = make_vits(tmp_path / "vits")
+    recipe = write_recipe(tmp_path, rows=6, extra=SPEECH)
+    voice = f"speech.voice={{backend: coqui, weights: {{path: {folder}}}, licence: research}}"
+    writer = "writer={backend: echo, licence: Apache-2.0}"
+    release = build_in_turn(recipe, tmp_path / "out", *READ, writer, voice, "speech.timeout_s=120")
+    assert release.clips is not None
+    assert release.clips.kept.num_rows > 0
+    assert release.clips.kept.num_rows + release.clips.rejected.num_rows == len(release.clips.planned)
+    row = release.clips.kept.to_pylist()[0]
+    assert (row["voice"], row["voice_licence"]) == ("speaker", "research")
+    # what the engine does not follow is not asked of it
+    asked = {name for row in release.clips.kept.to_pylist() for name, value in row["delivery"].items() if value}
+    assert asked <= {"rate_oct", "tilt_db", "gain_db"}
+    findings = audit_release(tmp_path / "out", read_manifest(tmp_path / "out"))
+    assert {(one.kind, one.allowed_by) for one in findings} == {("licence", "research")}
