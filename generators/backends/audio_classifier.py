@@ -14,8 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly  # type: ignore[import-untyped]
 
-from generators.backends.classifier import ClassifierSettings, default_threshold, is_multi_label, match_labels
-from validators.errors import InputError, ModelError
+from generators.backends.classifier import (
+    ClassifierSettings,
+    default_threshold,
+    is_multi_label,
+    load_pretrained,
+    match_labels,
+)
+from validators.errors import ModelError
 from validators.roles import EmotionListener, Sound
 
 Floats = NDArray[np.float64]
@@ -26,31 +32,12 @@ def open_listener(settings: ClassifierSettings, labels: Sequence[str]) -> Emotio
 
     Unlike a reader of text, it needs no entry for labels that it lacks: a clip of such a label is not judged.
     """
-    if settings.weights is None:
-        raise InputError("the audio classifier needs weights", next_step="Give a path or a Hub repository.")
-    import torch
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-    torch.set_num_threads(settings.threads)
-    folder = str(settings.weights)
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        model, notes = AutoModelForAudioClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(
-            f"transformers cannot load {settings.name} as an audio classifier: {error}",
-            where=folder,
-            next_step="The folder must hold config.json, preprocessor_config.json and model.safetensors.",
-        ) from error
-    if missing := sorted(notes["missing_keys"]):  # transformers would fill them with random numbers
-        raise ModelError(
-            f"{settings.name} has no weights for {', '.join(missing[:4])}",
-            where=folder,
-            next_step="Use a model that was trained as an audio classifier.",
-        )
-    return AudioClassifier(extractor, model.to(settings.device).eval(), settings, labels)
+    extractor, model = load_pretrained(
+        settings, (AutoFeatureExtractor, {}), AutoModelForAudioClassification, kind="audio"
+    )
+    return AudioClassifier(extractor, model, settings, labels)
 
 
 class AudioClassifier:

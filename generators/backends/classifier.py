@@ -53,31 +53,44 @@ class ClassifierSettings:
 
 def open_classifier(settings: ClassifierSettings, labels: Sequence[str], *, thresholds: Floats | None = None) -> Reader:
     """Load the model and match its labels with those of a taxonomy; InputError names what does not match."""
-    if settings.weights is None:
-        raise InputError("the classifier needs weights", next_step="Give a path or a Hub repository.")
-    import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer, model = load_pretrained(
+        settings, (AutoTokenizer, {"truncation_side": "left"}), AutoModelForSequenceClassification, kind="sequence"
+    )
+    return ClassifierReader(tokenizer, model, settings, labels, thresholds)
+
+
+def load_pretrained(
+    settings: ClassifierSettings, preparing: tuple[Any, Mapping[str, Any]], engine: Any, *, kind: str
+) -> tuple[Any, Any]:
+    """Load what prepares the input (with its options) and a classifier, from a local folder of safetensors."""
+    if settings.weights is None:
+        raise InputError(f"the {kind} classifier needs weights", next_step="Give a path or a Hub repository.")
+    import torch
 
     torch.set_num_threads(settings.threads)
     folder = str(settings.weights)
+    prepares, options = preparing
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, truncation_side="left")
-        model, notes = AutoModelForSequenceClassification.from_pretrained(
+        prepared = prepares.from_pretrained(folder, local_files_only=True, **options)
+        model, notes = engine.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(
-            f"transformers cannot load {settings.name} as a sequence classifier: {error}",
+            f"transformers cannot load {settings.name} as a classifier ({kind}): {error}",
             where=folder,
-            next_step="The folder must hold config.json, the tokenizer and model.safetensors.",
+            next_step="The folder must hold config.json, model.safetensors, and the tokenizer or "
+            "preprocessor_config.json.",
         ) from error
     if missing := sorted(notes["missing_keys"]):  # transformers would fill them with random numbers
         raise ModelError(
             f"{settings.name} has no weights for {', '.join(missing[:4])}",
             where=folder,
-            next_step="Use a model that was trained as a sequence classifier.",
+            next_step=f"Use a model that was trained as a classifier ({kind}).",
         )
-    return ClassifierReader(tokenizer, model.to(settings.device).eval(), settings, labels, thresholds)
+    return prepared, model.to(settings.device).eval()
 
 
 class ClassifierReader:
