@@ -17,7 +17,7 @@ from flows.studio import StudioPool, StudioSpec
 from generators.backends.classifier import ClassifierSettings
 from generators.backends.registry import open_listener, open_voice
 from generators.speech.delivery import builtin_map
-from generators.speech.takes import REFERENCES, TakeSettings
+from generators.speech.takes import TakeSettings
 from generators.speech.voices import SAMPLE_RATE, Speech
 from tests.benchmarks.bench_clips import LABELS, listener_settings, plan, voice_settings
 from validators.clip_gates import ClipBounds
@@ -35,11 +35,6 @@ def open_engines() -> None:
     """Open the bare engines of a process."""
     global _engines  # noqa: PLW0603 - a process has them for its life
     _engines = open_voice("kokoro", voice_settings()), open_listener("whisper", listener_settings())
-
-
-def warm_up(_: int) -> None:
-    """Let every engine work once; long enough that each process gets one of these."""
-    _say(Speech(REFERENCES["en"], "af_heart"), listens=True)
 
 
 def make_bare(planned: PlannedClip) -> None:
@@ -94,7 +89,8 @@ def _time_stage(planned: Sequence[PlannedClip], workers: int) -> float:
 def _time(work: Callable[[PlannedClip], None], planned: Sequence[PlannedClip], workers: int) -> float:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=open_engines) as pool:
-        list(pool.map(warm_up, range(2 * workers)))
+        # as above: an engine measures the pitch of each voice when it first speaks
+        list(pool.map(make_bare, [one for one in planned[:8] for _ in range(workers)]))
         began_s = time.monotonic()
         list(pool.map(work, planned))
         return time.monotonic() - began_s
