@@ -10,21 +10,27 @@ from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from typer.models import CommandInfo
 
 from flows import cli
+from flows.markdown import markdown_table
 from flows.recipe import Recipe, load_recipe
 from flows.text_files import read_file
 from tests.doubles.hub import LoopbackHub
 from tests.flows.builds import command
+from validators.dialogue_schemas import DIALOGUE_COLUMNS
+from validators.schemas import COLUMN_DESCRIPTIONS
+from validators.speech_schemas import CLIP_COLUMN_DESCRIPTIONS, RECORDING_COLUMN_DESCRIPTIONS
 from validators.taxonomy import Taxonomy, builtin_taxonomy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), ROOT / "outputs" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "outputs" / "README.md"])
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def write_goemotions(folder: Path, taxonomy: Taxonomy, rows: dict[str, int]) -> None:
@@ -39,7 +45,12 @@ def write_goemotions(folder: Path, taxonomy: Taxonomy, rows: dict[str, int]) -> 
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
 
 
-COMMANDS = [line for block in blocks("bash") for line in block.strip().splitlines()]
+COMMANDS = [
+    line
+    for page in ("README.md", "docs/publish.md")
+    for block in blocks("bash", page)
+    for line in block.strip().splitlines()
+]
 
 
 def test_the_readme_names_the_two_commands_that_do_everything():
@@ -52,10 +63,15 @@ def test_make_knows_the_targets(line):
     assert result.returncode == 0, result.stderr
 
 
+def name_of(one: CommandInfo) -> str:
+    assert one.callback is not None
+    return one.name or one.callback.__name__
+
+
 def test_every_command_of_the_command_line_is_in_the_readme_and_has_help():
     for one in cli.app.registered_commands:
+        assert f"affectory {name_of(one)}" in README
         assert one.callback is not None
-        assert f"affectory {one.name or one.callback.__name__}" in README
         assert one.callback.__doc__
 
 
@@ -70,6 +86,7 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
     try:
         lines = [line for line in COMMANDS if line.startswith("affectory")]
         assert len(lines) == 10
+        assert {line.split()[1] for line in lines} == {name_of(one) for one in cli.app.registered_commands}
         with LoopbackHub() as hub:
             on_hub = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "loopback"}
             for line in lines:
@@ -92,20 +109,48 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
         os.chdir(here)
 
 
-def test_the_recipe_in_the_readme_loads(tmp_path):
-    mine, front, dials, dialogues, speech = blocks("yaml")
+def test_the_recipes_in_the_pages_load(tmp_path):
+    (mine,) = blocks("yaml")
+
+    def load(extra: str) -> Recipe:
+        """A recipe of the README with keys of a page in place of its own."""
+        yaml = YAML(typ="safe", pure=True)
+        with (tmp_path / "recipe.yaml").open("w") as file:
+            yaml.dump({**yaml.load(mine), **yaml.load(extra)}, file)
+        return load_recipe(tmp_path / "recipe.yaml")
+
+    assert load("{}").utterances.rows == 1000
+    stories, front = blocks("yaml", "docs/stories.md")
+    assert load(stories).stories.columns.text == "body"
     (tmp_path / "story.md").write_text(f"{front}\nIda left the lid off the hive, and every bee died.\n")
     assert [told.feels for told in read_file(tmp_path / "story.md", Path("story.md")).annotations] == ["remorse"]
-    (tmp_path / "speech.yaml").write_text(mine + speech)
-    assert load_recipe(tmp_path / "speech.yaml").speech is not None
-    (tmp_path / "mine.yaml").write_text(mine)
-    assert load_recipe(tmp_path / "mine.yaml").utterances.rows == 1000
-    (tmp_path / "dials.yaml").write_text(mine + dials)
-    assert load_recipe(tmp_path / "dials.yaml").floors.labels == 24
-    (tmp_path / "dialogues.yaml").write_text(mine + dialogues)
-    talk = load_recipe(tmp_path / "dialogues.yaml").dialogues
+    (dials,) = blocks("yaml", "docs/readers.md")
+    assert load(dials).floors.labels == 24
+    (dialogues,) = blocks("yaml", "docs/dialogues.md")
+    talk = load(dialogues).dialogues
     assert talk is not None
     assert talk.turns == {3: 1, 4: 1, 5: 1, 6: 1}
+    (speech,) = blocks("yaml", "docs/speech.md")
+    assert load(speech).speech is not None
+    (server,) = blocks("yaml", "docs/servers.md")
+    assert load(server).writer.api_key_env == "MY_KEY"
+
+
+def test_the_page_of_columns_is_that_of_the_schemas():
+    page = (ROOT / "docs/columns.md").read_text(encoding="utf-8")
+    tables = {
+        "utterances": COLUMN_DESCRIPTIONS["utterances"],
+        "dialogues": DIALOGUE_COLUMNS,
+        "clips": CLIP_COLUMN_DESCRIPTIONS,
+        "recordings": RECORDING_COLUMN_DESCRIPTIONS,
+    }
+    for name, columns in tables.items():
+        assert f"## {name}\n\n{markdown_table(['column', 'meaning'], [list(row) for row in columns.items()])}" in page
+
+
+def test_every_page_is_in_the_table_of_the_readme():
+    for page in ROOT.glob("docs/*.md"):
+        assert f"docs/{page.name}" in README
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
