@@ -100,7 +100,9 @@ class SpeechModels:
     @classmethod
     def of(cls, recipe: Recipe, role: Speech) -> Self:
         """Find the weights that speech needs."""
-        voice = _resolve(recipe, role.voice.weights)
+        # Coqui publishes checkpoints of torch alone; they are read as weights, without running their code
+        holds = ".pth" if role.voice.backend == "coqui" else ".safetensors"
+        voice = _resolve(recipe, role.voice.weights, holds)
         references, references_sha256 = (
             read_references(recipe.resolve(role.voice.references)) if role.voice.references else ({}, "")
         )
@@ -243,7 +245,7 @@ def _name_of(encoder: EncoderSettings) -> str:
     return f"{encoder.name}@{encoder.revision}"
 
 
-def _resolve(recipe: Recipe, weights: Weights | None) -> ResolvedWeights | None:
+def _resolve(recipe: Recipe, weights: Weights | None, holds: str = ".safetensors") -> ResolvedWeights | None:
     if weights is None:
         return None
     return resolve_weights(
@@ -252,6 +254,7 @@ def _resolve(recipe: Recipe, weights: Weights | None) -> ResolvedWeights | None:
             path=recipe.resolve(weights.path) if weights.path else None,
             hub=f"{weights.hub}@{weights.revision}" if weights.hub else "",
             file=weights.file or "",
+            holds=holds,
         ),
         cache=cache_folder(),
     )

@@ -37,6 +37,8 @@ class WeightsSpec(BaseModel):
     """One file of the Hub repository; without it, the folder of safetensors."""
     licence: str = ""
     """SPDX name of the licence of the weights, for `path` and `hub`."""
+    holds: str = ".safetensors"
+    """Ending of the files that a local folder must hold."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -66,7 +68,7 @@ def resolve_weights(spec: WeightsSpec, *, cache: Path) -> ResolvedWeights:
     if spec.package:
         return _packaged(spec.package, cache)
     if spec.path is not None:
-        return _local(spec.path, spec.licence, cache)
+        return _local(spec, cache)
     return _from_hub(spec)
 
 
@@ -149,10 +151,13 @@ def _find_parts(weights: PackagedWeights) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _local(path: Path, licence: str, cache: Path) -> ResolvedWeights:
+def _local(spec: WeightsSpec, cache: Path) -> ResolvedWeights:
+    path, licence = spec.path, spec.licence
+    if path is None:
+        raise ValueError("weights without a path are not local")
     if path.is_dir():
-        if not any(path.rglob("*.safetensors")):
-            raise InputError("the folder of weights holds no safetensors", where=str(path))
+        if not any(path.rglob(f"*{spec.holds}")):
+            raise InputError(f"the folder of weights holds no {spec.holds.removeprefix('.')}", where=str(path))
         return ResolvedWeights(path, folder_sha256(path, cache=cache), licence, path.name)
     if not path.is_file():
         raise InputError("there are no weights at this path", where=str(path))

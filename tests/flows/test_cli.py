@@ -70,7 +70,7 @@ def test_json_output_is_json(tmp_path):
     assert json.loads(command("plan", recipe, "--json").stdout)["rows_wanted"] == 8
     assert json.loads(command("check", tmp_path / "out", "--json").stdout) == {"problems": []}
     roles = {row["role"] for row in json.loads(command("models", "--json").stdout)}
-    assert roles == {"writer", "encoder", "voice", "weights"}
+    assert roles == {"writer", "encoder", "voice", "listener", "emotion listener", "weights"}
 
 
 def test_check_names_what_is_damaged_and_fails(tmp_path):
