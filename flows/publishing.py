@@ -14,7 +14,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -92,19 +92,19 @@ def publish(
             where=str(root),
             next_step="mend it; or --allow a licence, or a kind of personal data, that you have looked at",
         )
-    paths = [*(file.path for file in manifest.files), MANIFEST]
+    ours = {path: _hashes(root / path) for path in (*(file.path for file in manifest.files), MANIFEST)}
     api = HfApi()
     with _told(repo):
         remote = _look(api, repo, branch)
-        adds = [path for path in paths if remote.files.get(path) not in _hashes(root / path)]
-        removes = sorted(path for path in remote.files if is_release_file(path) and path not in paths)
+        adds = [path for path, known in ours.items() if remote.files.get(path) not in known]
+        removes = sorted(path for path in remote.files if is_release_file(path) and path not in ours)
         _refuse_others(repo, remote)
         planned = Publication(
             repo=repo,
             version=version or _next_version(remote, changed=bool(adds or removes)),
             adds=tuple(adds),
             removes=tuple(removes),
-            unchanged=len(paths) - len(adds),
+            unchanged=len(ours) - len(adds),
             bytes=sum((root / path).stat().st_size for path in adds),
             commit=None,
         )
@@ -114,9 +114,9 @@ def publish(
         if remote.head is None:
             _patiently(lambda: api.create_repo(repo, repo_type=DATASET, private=not public, exist_ok=True))
             remote = _look(api, repo, branch)
-        commit = _commit(api, root, planned, remote, branch) if adds or removes else str(remote.head)
+        commit = _commit(api, root, planned, remote, branch, ours[MANIFEST]) if adds or removes else str(remote.head)
         failpoint("after_commit")
-        _compare(api, root, repo, commit, paths)
+        _compare(api, repo, commit, ours)
         _tag(api, planned, commit)
     done = Publication(**{**asdict(planned), "commit": commit})
     write_bytes(root / WORK / RECORD, json.dumps(asdict(done), indent=1).encode() + b"\n")
@@ -138,10 +138,15 @@ def _look(api: HfApi, repo: str, branch: str) -> _Remote:
         head = _patiently(lambda: api.repo_info(repo, repo_type=DATASET, revision=branch)).sha
     except RepositoryNotFoundError:
         return _Remote(None, {}, {})
-    tree = _patiently(lambda: list(api.list_repo_tree(repo, recursive=True, revision=head, repo_type=DATASET)))
+    files = _list_files(api, repo, str(head))
     refs = _patiently(lambda: api.list_repo_refs(repo, repo_type=DATASET))
-    files = {one.path: one.lfs.sha256 if one.lfs else one.blob_id for one in tree if hasattr(one, "blob_id")}
     return _Remote(head, files, {tag.name: tag.target_commit for tag in refs.tags})
+
+
+def _list_files(api: HfApi, repo: str, revision: str) -> dict[str, str]:
+    """What each file is known by at a commit; see `_Remote.files`."""
+    tree = _patiently(lambda: list(api.list_repo_tree(repo, recursive=True, revision=revision, repo_type=DATASET)))
+    return {one.path: one.lfs.sha256 if one.lfs else one.blob_id for one in tree if hasattr(one, "blob_id")}
 
 
 def _refuse_others(repo: str, remote: _Remote) -> None:
@@ -164,7 +169,9 @@ def _next_version(remote: _Remote, *, changed: bool) -> str:
     return f"v{1 + max(numbers, default=0)}"
 
 
-def _commit(api: HfApi, root: Path, planned: Publication, remote: _Remote, branch: str) -> str:
+def _commit(  # noqa: PLR0917 - from where to where
+    api: HfApi, root: Path, planned: Publication, remote: _Remote, branch: str, manifest: frozenset[str]
+) -> str:
     """Upload the shards, then commit everything at once; give the commit."""
     additions = [CommitOperationAdd(path, root / path) for path in planned.adds]
     # uploading ahead changes nothing that a reader sees, and what is there already is not sent again
@@ -186,7 +193,7 @@ def _commit(api: HfApi, root: Path, planned: Publication, remote: _Remote, branc
         except (HfHubHTTPError, httpx.TransportError) as error:
             found = _look(api, planned.repo, branch)
             if found.head != remote.head:
-                if found.files.get(MANIFEST) in _hashes(root / MANIFEST):
+                if found.files.get(MANIFEST) in manifest:
                     return str(found.head)  # it was done, and the answer was lost
                 raise HubError(
                     f"Somebody else has committed to {planned.repo} meanwhile; nothing of theirs was touched.",
@@ -201,12 +208,11 @@ def _commit(api: HfApi, root: Path, planned: Publication, remote: _Remote, branc
     raise AssertionError("the last try returns or raises")
 
 
-def _compare(api: HfApi, root: Path, repo: str, commit: str, paths: Sequence[str]) -> None:
+def _compare(api: HfApi, repo: str, commit: str, ours: Mapping[str, frozenset[str]]) -> None:
     """Compare what the Hub lists at a commit with the files here."""
-    tree = _patiently(lambda: list(api.list_repo_tree(repo, recursive=True, revision=commit, repo_type=DATASET)))
-    there = {one.path: one.lfs.sha256 if one.lfs else one.blob_id for one in tree if hasattr(one, "blob_id")}
-    wrong = [path for path in paths if there.get(path) not in _hashes(root / path)]
-    wrong += [path for path in there if is_release_file(path) and path not in paths]
+    there = _list_files(api, repo, commit)
+    wrong = [path for path, known in ours.items() if there.get(path) not in known]
+    wrong += [path for path in there if is_release_file(path) and path not in ours]
     if wrong:
         raise HubError(
             f"{repo} does not hold what was published: {', '.join(sorted(wrong)[:4])}; no version was tagged.",

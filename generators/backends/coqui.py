@@ -10,6 +10,7 @@ strong one's. Other models, such as VITS, take the rate alone; tilt and gain are
 import contextlib
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def open_voice(settings: VoiceSettings) -> Voice:
     return XttsVoice(engine, settings) if is_xtts else SpeakersVoice(engine, settings)
 
 
-class _CoquiVoice:
+class _CoquiVoice(ABC):
     """What both kinds share: cards, and what is done with the engine's sound."""
 
     controls = ALL_CONTROLS
@@ -119,8 +120,9 @@ class _CoquiVoice:
     def _rate(self) -> int:
         return int(self._engine.synthesizer.output_sample_rate)
 
+    @abstractmethod
     def _say(self, speech: Speech, card: VoiceCard) -> NDArray[np.float32]:
-        raise NotImplementedError
+        """Say it by the engine, at its own rate."""
 
 
 class XttsVoice(_CoquiVoice):
