@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import cli_evaluate, cli_measure, cli_publish, cli_readers, cli_report, interrupts
+from flows import cli_evaluate, cli_measure, cli_publish, cli_readers, cli_report, cli_schedule, interrupts
 from validators.errors import AffectoryError
 
 app = typer.Typer(
@@ -34,8 +34,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines in
 @app.command()
 def build(
     recipe: RecipePath,
+    *,
     output: Output = None,
     settings: Settings = None,
+    after: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--after",
+            metavar="DIR",
+            help="An earlier version: repeat none of its rows, and keep its stories in their splits; the oldest first.",
+        ),
+    ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="The recipe changed: make the rows again, reusing replies that still fit.")
     ] = False,
@@ -49,7 +58,7 @@ def build(
     from flows.runs import read_inputs
 
     loaded = load_recipe(recipe, settings or [])
-    inputs = read_inputs(loaded)
+    inputs = read_inputs(loaded, after or ())
     root = output or Path("outputs") / loaded.name
     root.parent.mkdir(parents=True, exist_ok=True)
     if as_json:
@@ -127,6 +136,7 @@ cli_readers.register(app)
 cli_measure.register(app)
 cli_publish.register(app)
 cli_report.register(app)
+cli_schedule.register(app)
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from flows.dialogue_plans import openings_of, wanted_of
 from flows.dialogue_role import Dialogues
 from flows.dialogues import STAGE, make_dialogues
 from flows.duplicates import repeated_row
+from flows.earlier import whole_text
 from flows.quotas import MakeAll, budget_spent
 from flows.run_folder import DoneRecord
 from flows.runs import Run
@@ -146,14 +147,15 @@ def _work(
 
 
 def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
-    """Keep the ids of a round's dialogues that repeat none; each dropped one names the one it repeats."""
+    """Keep the ids of a round's dialogues that repeat none, of earlier versions neither; each dropped one names it."""
     earlier = _read(run, range(min(shards))).filter(pc.field("dialogue_id").isin(_kept_ids(run, number)))
     written = _read(run, shards)
     new_ids = {str(row) for row in written.column("dialogue_id").to_pylist()}
     rows = {row["dialogue_id"]: row for row in pa.concat_tables([earlier, written]).to_pylist()}
+    before = run.inputs.earlier.dialogues
     found = find_duplicates(
-        list(rows),
-        ["\n".join(turn["text"] for turn in row["turns"]) for row in rows.values()],
+        [*before, *rows],
+        [*before.values(), *(whole_text(row["turns"]) for row in rows.values())],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
     )
@@ -163,9 +165,10 @@ def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
             DUPLICATES,
             label="",
             seed=rows[duplicate.row_id]["seed"],
-            reply="\n".join(turn["text"] for turn in rows[duplicate.row_id]["turns"]),
+            reply=whole_text(rows[duplicate.row_id]["turns"]),
         )
         for duplicate in found
+        if duplicate.row_id in new_ids
     ]
     dropped = {row.planned_id for row in rejected}
     kept = [row for row in rows if row in new_ids - dropped]

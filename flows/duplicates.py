@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The duplicate stage: after each round, its rows against each other and against all that earlier rounds kept."""
+"""The duplicate stage: after each round, its rows against each other, those of earlier rounds and earlier versions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,16 +20,18 @@ KEPT = pa.schema([pa.field("utterance_id", pa.string(), nullable=False)])
 def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
     """Keep the ids of a round's rows that repeat no other; each dropped row names the one it repeats and how closely.
 
-    `shards` are those of the round; earlier rounds have the lower numbers, and their rows always stay.
+    `shards` are those of the round; earlier rounds have the lower numbers, and their rows always stay, as do those of
+    earlier versions, which are named `<number of the version>/<id>`.
     """
     earlier = _kept_before(run, number, range(min(shards)))
     written = _read(run, shards)
     new_ids = {str(utterance_id) for utterance_id in written.column("utterance_id").to_pylist()}
     written = pa.concat_tables([earlier, written])
     ids = [str(utterance_id) for utterance_id in written.column("utterance_id").to_pylist()]
+    before = run.inputs.earlier.utterances
     found = find_duplicates(
-        ids,
-        [str(text) for text in written.column("text").to_pylist()],
+        [*before, *ids],
+        [*before.values(), *(str(text) for text in written.column("text").to_pylist())],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
     )
@@ -43,6 +45,7 @@ def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
             reply=written.column("text")[position[duplicate.row_id]].as_py(),
         )
         for duplicate in found
+        if duplicate.row_id in new_ids
     ]
     dropped = {row.planned_id for row in rejected}
     kept = [utterance_id for utterance_id in ids if utterance_id in new_ids - dropped]

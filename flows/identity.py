@@ -45,12 +45,22 @@ _SHOWN = 60  # characters of a value in a difference; a hash or a list says no m
 
 
 def identity(
-    recipe: Recipe, *, taxonomy_sha256: str, stories_sha256: str, prompts_sha256: str, versions: Mapping[str, str]
+    recipe: Recipe,
+    *,
+    taxonomy_sha256: str,
+    stories_sha256: str,
+    prompts_sha256: str,
+    versions: Mapping[str, str],
+    earlier_sha256: str = "",
 ) -> dict[str, str]:
-    """List all that decides the rows of a run, as dotted keys with values in canonical JSON."""
+    """List all that decides the rows of a run, as dotted keys with values in canonical JSON.
+
+    `earlier_sha256` is of the manifests of earlier versions; "" where there are none.
+    """
     keys = dict(_flat(recipe.canonical()))
     kept = {key: value for key, value in keys.items() if _writer_key(key) not in EXCLUDED and not is_quota(key)}
     hashes = {"taxonomy": taxonomy_sha256, "stories": stories_sha256, "prompts": prompts_sha256}
+    hashes |= {"earlier": earlier_sha256} if earlier_sha256 else {}
     kept |= {f"{what}_sha256": _json(digest) for what, digest in hashes.items()}
     kept |= {f"versions.{what}": _json(version) for what, version in versions.items()}
     return dict(sorted(kept.items()))

@@ -98,6 +98,7 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
                 seed=run.recipe.seed,
                 first_shard=first_shard,
                 shard_rows=run.recipe.shard_rows,
+                earlier=run.inputs.earlier.pairs,
             )
             if rows:
                 _store(run, len(rounds), rows)

@@ -5,7 +5,7 @@ import importlib.metadata
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from flows.dialogue_plans import wanted_of
 from flows.dialogue_role import OWN
+from flows.earlier import NOTHING, Earlier, read_earlier
 from flows.identity import identity
 from flows.models import Models
 from flows.progress import Progress
@@ -52,6 +53,7 @@ class Inputs:
     taxonomy: Taxonomy
     stories: tuple[Story, ...]
     models: Models
+    earlier: Earlier = NOTHING
 
     @property
     def identity(self) -> dict[str, str]:
@@ -61,6 +63,7 @@ class Inputs:
             taxonomy_sha256=taxonomy_sha256(self.taxonomy),
             stories_sha256=stories_sha256(self.stories),
             prompts_sha256=prompts_sha256(PROMPTS if self.recipe.dialogues is None else PROMPTS + DIALOGUE_PROMPTS),
+            earlier_sha256=self.earlier.sha256,
             versions={
                 "affectory": importlib.metadata.version("affectory"),
                 "schema": str(SCHEMA_VERSION),
@@ -69,14 +72,14 @@ class Inputs:
         )
 
 
-def read_inputs(recipe: Recipe) -> Inputs:
-    """Read and check everything that a recipe names, in the order of cheapness."""
+def read_inputs(recipe: Recipe, after: Sequence[Path] = ()) -> Inputs:
+    """Read and check everything that a recipe names, in the order of cheapness; `after` are the earlier versions."""
     taxonomy = load_taxonomy(recipe)
     check_labels(recipe, taxonomy.names)
     if recipe.dialogues:
         wanted_of(recipe, recipe.dialogues, taxonomy)  # what cannot be had is told before anything is paid for
     models = Models.of(recipe)
-    return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models)
+    return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models, read_earlier(after))
 
 
 @dataclass
@@ -138,10 +141,10 @@ class Run:
             writer.close()
 
     def splits_of(self, story_ids: Iterable[str]) -> dict[str, Split]:
-        """Give each of the stories that feed rows to one split."""
+        """Give each of the stories that feed rows to one split: the one of earlier versions, if they have it."""
         recipe = self.recipe.splits
         shares: dict[Split, float] = {"train": recipe.train, "validation": recipe.validation, "test": recipe.test}
-        return assign_splits(list(story_ids), shares, seed=self.recipe.seed)
+        return assign_splits(list(story_ids), shares, seed=self.recipe.seed, settled=self.inputs.earlier.splits)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

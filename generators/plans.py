@@ -17,6 +17,9 @@ from validators.records import Evidence, Intended, PlannedUtterance, Split
 MAX_REPEATS = 3  # times that one pair may be asked at one intensity; beyond, the lines repeat each other
 ROUND_ROWS = 64  # up to so many missing rows are planned at once; more are planned by halves
 
+PairKey = tuple[str, int, str, str]
+"""Story, section, character and label: what a row is asked from."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
@@ -35,17 +38,19 @@ def plan_round(
     seed: int,
     first_shard: int,
     shard_rows: int,
+    earlier: Sequence[PairKey] = (),
 ) -> tuple[PlannedUtterance, ...]:
     """Choose the next rows to write: what is missing of each label and no more; nothing when no quota can be fed.
 
     A pure function of its arguments, so that a resumed run plans the same rows. While much is missing, a round asks
-    for half of it: what it teaches (which openings repeat, which labels fail) helps the other half.
+    for half of it: what it teaches (which openings repeat, which labels fail) helps the other half. `earlier` says
+    what the rows of earlier versions were asked from: such pairs and sections come last.
     """
     evidence = _each_pair_once(evidence)
     missing = missing_rows(quotas, standing)
     if sum(missing.values()) > ROUND_ROWS:
         missing = {label: -(-count // 2) for label, count in missing.items()}
-    uses = _Uses(standing.written)
+    uses = _Uses(standing.written, earlier)
     chosen: list[_Choice] = []
     for label in sorted(missing):
         cells = quotas.cells(label)
@@ -75,10 +80,11 @@ def _each_pair_once(evidence: Sequence[Evidence]) -> list[Evidence]:
 class _Uses:
     """How often pairs and sections were asked for, in earlier rounds and so far in this one."""
 
-    def __init__(self, written: Iterable[PlannedUtterance]) -> None:
-        self._pairs: Counter[tuple[object, ...]] = Counter()
+    def __init__(self, written: Iterable[PlannedUtterance], earlier: Sequence[PairKey]) -> None:
+        # those of earlier versions count for the order alone: what repeats their rows is dropped anyway
+        self._pairs: Counter[PairKey] = Counter(earlier)
         self._ways: Counter[tuple[object, ...]] = Counter()
-        self._sections: Counter[tuple[str, int]] = Counter()
+        self._sections: Counter[tuple[str, int]] = Counter(key[:2] for key in earlier)
         for row in written:
             self._add(
                 (row.story_id, row.section, row.character, row.intended.label), row.intended.intensity, row.manner
@@ -100,13 +106,13 @@ class _Uses:
             stable_hash(seed, *_key(pair)),
         )
 
-    def _add(self, key: tuple[str, int, str, str], intensity: int | None, manner: str | None) -> None:
+    def _add(self, key: PairKey, intensity: int | None, manner: str | None) -> None:
         self._pairs[key] += 1
         self._ways[(*key, intensity, manner)] += 1
         self._sections[key[0], key[1]] += 1
 
 
-def _key(pair: Evidence) -> tuple[str, int, str, str]:
+def _key(pair: Evidence) -> PairKey:
     return pair.story_id, pair.section, pair.character, pair.label
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 
-from generators.plans import MAX_REPEATS, ROUND_ROWS, plan_round
+from generators.plans import MAX_REPEATS, ROUND_ROWS, PairKey, plan_round
 from generators.quotas import MANNERS, Quotas, Standing, missing_rows
 from generators.shares import assign_splits, row_seed, share_out
 from generators.utterances import MANNERS as MANNER_PROMPTS
@@ -47,6 +47,7 @@ def plan(
     seed: int = 7,
     first_shard: int = 0,
     shard_rows: int = 64,
+    earlier: Sequence[PairKey] = (),
 ) -> Rows:
     every: dict[str, Split] = {one.story_id: "train" for one in evidence}
     return plan_round(
@@ -57,6 +58,7 @@ def plan(
         seed=seed,
         first_shard=first_shard,
         shard_rows=shard_rows,
+        earlier=earlier,
     )
 
 
@@ -182,6 +184,14 @@ def test_every_manner_has_words_in_the_prompt():
 def test_new_sections_go_before_used_ones():
     evidence = [pair(0, section, name) for section in range(5) for name in ("Ida", "Marek", "Tom")]
     assert sorted(row.section for row in plan(evidence, wanted(rows=5))) == [0, 1, 2, 3, 4]
+
+
+def test_what_earlier_versions_were_asked_from_comes_last_and_is_not_used_up():
+    evidence = [pair(1, section) for section in range(6)]
+    used: list[PairKey] = [(one.story_id, one.section, one.character, one.label) for one in evidence[:4]] * 9
+    rows = plan(evidence, wanted(rows=2), earlier=used)
+    assert {row.section for row in rows} == {4, 5}
+    assert {row.section for row in plan(evidence, wanted(rows=20), earlier=used)} == set(range(6))
 
 
 def test_rows_of_one_section_follow_each_other():

@@ -171,6 +171,22 @@ def split_shares(draw: st.DrawFn) -> dict[Split, float]:
 
 
 @FEW
+@given(st.sets(st.integers(0, 500), max_size=80), split_shares(), st.integers(0, SEED_SPACE - 1), st.data())
+def test_settled_stories_stay_and_new_ones_fill_what_is_short(numbers, shares, seed, data):
+    stories = sorted(f"s-{number:012x}" for number in numbers)
+    old = data.draw(st.lists(st.sampled_from(stories), unique=True)) if stories else []
+    settled = assign_splits(old, shares, seed=seed + 1)
+    splits = assign_splits(stories, shares, seed=seed, settled={**settled, "s-elsewhere": "test"})
+    assert set(splits) == set(stories)
+    assert all(splits[story] == split for story, split in settled.items())
+    # no split gets a new story as long as another lacks more of its share than it does
+    counts, before = Counter(splits.values()), Counter(settled.values())
+    exact = {split: len(stories) * share for split, share in shares.items() if share > 0}
+    for split in counts.keys() - {split for split in counts if counts[split] == before[split]}:
+        assert counts[split] <= max(exact[split] + 1, 1)
+
+
+@FEW
 @given(st.lists(st.integers(0, 500), max_size=80), split_shares(), st.integers(0, SEED_SPACE - 1), st.data())
 def test_splits_follow_their_shares_and_nothing_else(numbers, shares, seed, data):
     stories = [f"s-{number:012x}" for number in numbers]
