@@ -78,6 +78,13 @@ def serve(review: "Review", *, title: str, host: str | None, port: int, say: Cal
 
     from flows.review_server import make_app
 
+    class Served(uvicorn.Server):
+        """A server that does not raise the signal again when it has ended: Ctrl-C is how it is meant to end."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
     listening = _listen(host or ADDRESS, port)
     port = listening.getsockname()[1]
     token = None if host is None else secrets.token_urlsafe(24)
@@ -87,13 +94,11 @@ def serve(review: "Review", *, title: str, host: str | None, port: int, say: Cal
     config = uvicorn.Config(
         app, access_log=False, log_level="warning", lifespan="off", timeout_graceful_shutdown=GRACE_S, ws="none"
     )
-    server = uvicorn.Server(config)
+    server = Served(config)
 
     def end(signum: int, frame: object) -> None:
         server.should_exit = True
 
-    # uvicorn raises the signal again when it has ended, and Ctrl-C is how raters' pages are meant to end
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     say(f"Rate here: http://{name}:{port}/" + (f"?token={token}" if token else ""))
@@ -105,7 +110,7 @@ def serve(review: "Review", *, title: str, host: str | None, port: int, say: Cal
 
 
 def export_ratings(root: Path, *, leave_out: Collection[str] = ()) -> Exported:
-    """Write ratings.parquet from the answers, and their figures into the card; the manifest vouches for the new card."""
+    """Write ratings.parquet from the answers, put their figures into the card, and have the manifest vouch for it."""
     if problems := verify_release(root):
         raise InputError(
             f"{root} is no finished release: {problems[0]}",

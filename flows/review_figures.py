@@ -138,10 +138,10 @@ def _label_rows(found: HumanAgreement) -> list[tuple[str, ...]]:
 def _basis(found: HumanAgreement) -> str:
     """What the figures rest on."""
     counted = [one for one in found.raters.values() if one.counted]
-    failed = sum(one.checks_failed for one in counted)
+    checks, failed = sum(one.checks for one in counted), sum(one.checks_failed for one in counted)
     text = (
-        f"{len(counted)} raters gave {found.answers} answers to {found.items} items, {found.items_of_two} of them rated "
-        f"by two or more; {found.none} answers were none. Of {sum(one.checks for one in counted)} checks of attention "
+        f"{len(counted)} raters gave {found.answers} answers to {found.items} items, {found.items_of_two} of them "
+        f"rated by two or more; {found.none} answers were none. Of {checks} checks of attention "
         f"{failed} were failed."
     )
     if left_out := len(found.raters) - len(counted):

@@ -86,7 +86,7 @@ class Items:
 
     def sample(self, count: int, seed: int) -> list[Item]:
         """So many items, evenly over the intended labels; the same for the same release and seed."""
-        chance = random.Random(f"items {seed}")
+        chance = random.Random(f"items {seed}")  # noqa: S311  (a sample, not a secret)
         by_label: dict[str, list[Item]] = defaultdict(list)
         for key in sorted(self._items, key=lambda key: (key[0], key[1] or 0)):
             by_label[self._items[key].intended_label].append(self._items[key])
@@ -155,7 +155,7 @@ class Items:
 
 def order_for(rater: str, sampled: Sequence[Place], taxonomy: Taxonomy, seed: int) -> list[Place]:
     """One rater's order: the items shuffled, some of the first half again in the second, checks in between."""
-    chance = random.Random(f"order {seed} {rater}")
+    chance = random.Random(f"order {seed} {rater}")  # noqa: S311  (an order, not a secret)
     order = list(sampled)
     chance.shuffle(order)
     half = len(order) // 2

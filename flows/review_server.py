@@ -3,9 +3,10 @@
 
 import json
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from jinja2 import Environment
 from starlette.applications import Starlette
@@ -24,11 +25,14 @@ from validators.taxonomy import Taxonomy
 
 MAX_NAME: Final = 60
 MAX_BODY_BYTES: Final = 10_000
+_FILES: Final = (("review.js", "javascript"), ("review.css", "css"))
 QUESTIONS: Final = {
     "text": "Which emotions do you perceive in this line?",
     "dialogue": "Which emotions do you perceive in the last turn?",
     "audio": "Which emotions do you perceive in this voice?",
 }
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -82,63 +86,74 @@ class Review:
         if place.asked_label is not None:
             return {"check": check_text(self.taxonomy.label(place.asked_label))}
         item = self.items.find(place.item_id, place.turn, place.item_sha256)
-        assert item is not None  # open_places has found it
+        if item is None:  # open_places has found it
+            raise LookupError(place.item_id)
         return {"sound": True} if self.items.kind == "audio" else dict(item.shown)
 
 
 def make_app(review: Review, *, title: str, port: int, token: str | None = None) -> Starlette:
     """The application; `token` guards it where it is not on loopback alone."""
-    page, script, style = _page(review, title), _static("review.js"), _static("review.css")
-
-    def rater_of(request: Request) -> Rater:
-        rater = review.store.rater(request.path_params["key"])
-        if rater is None or rater.kind != review.items.kind:
-            raise HTTPException(401, "Begin again: this name was begun in another window, or on another kind of item.")
-        return rater
-
-    async def begin(request: Request) -> Response:
-        name = _rater_name(await _body(request))
-        return JSONResponse({"key": await run_in_threadpool(review.begin, name)})
-
-    def state(request: Request) -> Response:
-        return JSONResponse(review.state(rater_of(request)))
-
-    def item(request: Request) -> Response:
-        shown = review.shown(rater_of(request), request.path_params["position"])
-        if shown is None:
-            raise HTTPException(404, "There is no such item.")
-        return JSONResponse(shown)
-
-    def sound(request: Request) -> Response:
-        flac = review.sound(rater_of(request), request.path_params["position"])
-        if flac is None:
-            raise HTTPException(404, "There is no sound here.")
-        return _ranged(flac, request.headers.get("range"))
-
-    async def answer(request: Request) -> Response:
-        labels = _labels(await _body(request), review.taxonomy)
-        rater, position = await run_in_threadpool(rater_of, request), request.path_params["position"]
-        if position not in await run_in_threadpool(review.open_places, rater):
-            raise HTTPException(404, "There is no such item.")
-        await run_in_threadpool(review.store.answer, rater, position, labels)
-        return JSONResponse({"stored": True})
-
-    def static(content: str, kind: str) -> Any:
-        return lambda _: Response(content, media_type=kind)
-
+    answers = _Answers(review)
+    files = (("/", _page(review, title), "html"), *((f"/{name}", _static(name), kind) for name, kind in _FILES))
     return Starlette(
         routes=[
-            Route("/", static(page, "text/html")),
-            Route("/review.js", static(script, "text/javascript")),
-            Route("/review.css", static(style, "text/css")),
-            Route("/raters", begin, methods=["POST"]),
-            Route("/raters/{key}", state),
-            Route("/raters/{key}/items/{position:int}", item),
-            Route("/raters/{key}/items/{position:int}", answer, methods=["POST"]),
-            Route("/raters/{key}/sounds/{position:int}", sound),
+            *(Route(path, _constant(content, f"text/{kind}")) for path, content, kind in files),
+            Route("/raters", answers.begin, methods=["POST"]),
+            Route("/raters/{key}", answers.state),
+            Route("/raters/{key}/items/{position:int}", answers.item),
+            Route("/raters/{key}/items/{position:int}", answers.answer, methods=["POST"]),
+            Route("/raters/{key}/sounds/{position:int}", answers.sound),
         ],
         middleware=[Middleware(Guard, port=port, token=token)],
     )
+
+
+class _Answers:
+    """What the page asks for. Plain functions run in threads; those that read a body hand the rest over to one."""
+
+    def __init__(self, review: Review) -> None:
+        self._review = review
+
+    async def begin(self, request: Request) -> Response:
+        name = _rater_name(await _body(request))
+        return JSONResponse({"key": await run_in_threadpool(self._review.begin, name)})
+
+    def state(self, request: Request) -> Response:
+        return JSONResponse(self._review.state(self._rater(request)))
+
+    def item(self, request: Request) -> Response:
+        shown = self._review.shown(self._rater(request), request.path_params["position"])
+        return JSONResponse(_there(shown))
+
+    def sound(self, request: Request) -> Response:
+        flac = self._review.sound(self._rater(request), request.path_params["position"])
+        return _ranged(_there(flac), request.headers.get("range"))
+
+    async def answer(self, request: Request) -> Response:
+        labels = _labels(await _body(request), self._review.taxonomy)
+        await run_in_threadpool(self._store, request, labels)
+        return JSONResponse({"stored": True})
+
+    def _store(self, request: Request, labels: Labels) -> None:
+        rater, position = self._rater(request), request.path_params["position"]
+        _there(self._review.open_places(rater).get(position))
+        self._review.store.answer(rater, position, labels)
+
+    def _rater(self, request: Request) -> Rater:
+        rater = self._review.store.rater(request.path_params["key"])
+        if rater is None or rater.kind != self._review.items.kind:
+            raise HTTPException(401, "Begin again: this name was begun in another window, or on another kind of item.")
+        return rater
+
+
+def _there(found: T | None) -> T:
+    if found is None:
+        raise HTTPException(404, "There is no such item.")
+    return found
+
+
+def _constant(content: str, kind: str) -> Callable[[Request], Response]:
+    return lambda _: Response(content, media_type=kind)
 
 
 def _page(review: Review, title: str) -> str:

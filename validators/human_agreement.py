@@ -154,15 +154,13 @@ def _pooled(counts: Counts, level: Level, drawn: Sequence[Counts]) -> Interval |
 
 
 def _hits(answers: Sequence[Sequence[Rating]], key: str, label: str | None = None) -> Counts:
-    """For each item: answers, those that hold the label of this key, and labels chosen; 0 where it has no such label."""
-    rows = []
-    for given in answers:
-        wanted = getattr(given[0], key)
-        fits = wanted is not None and label in {None, wanted}
-        rows.append((len(given), sum(wanted in one.heard for one in given), sum(len(one.labels) for one in given)))
-        if not fits:
-            rows[-1] = (0, 0, 0)
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+    """For each item: its answers, those that hold its label, and labels chosen; 0 for items without (this) label."""
+    rows = np.zeros((len(answers), 3), dtype=np.int64)
+    for row, given in enumerate(answers):
+        wanted = getattr(given[0], key)  # the same in all answers to an item
+        if wanted is not None and label in {None, wanted}:
+            rows[row] = len(given), sum(wanted in one.heard for one in given), sum(len(one.labels) for one in given)
+    return rows
 
 
 def _share(hits: Counts) -> float | None:
