@@ -115,7 +115,8 @@ function draw() {
     const line = made("li", "", list);
     made("span", titles[one[0]], line);
     STRENGTHS.forEach((strength, value) => {
-      const button = made("button", strength, line);
+      const button = made("button", `${strength} `, line);
+      made("kbd", String(value), button);
       button.type = "button";
       button.setAttribute("aria-pressed", String(one[1] === value));
       button.addEventListener("click", () => { one[1] = value; draw(); filter.focus(); });
