@@ -205,6 +205,7 @@ def _listen(host: str, port: int) -> socket.socket:
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
+            listening.listen()  # from here on a browser that was told the address is not refused
         except BaseException:
             listening.close()
             raise
