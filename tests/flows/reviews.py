@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 class Server:
     """A running `affectory review`."""
 
-    def __init__(self, root: Path, *arguments: str) -> None:
+    def __init__(self, root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", "review", str(root), "--port", "0", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **(env or {})},
         )
         assert self.process.stdout is not None
         self.url, told = "", []
@@ -71,9 +71,9 @@ class Server:
 
 
 @contextmanager
-def served(root: Path, *arguments: str) -> Iterator[Server]:
+def served(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Serve a release while the body runs."""
-    server = Server(root, *arguments)
+    server = Server(root, *arguments, env=env)
     try:
         yield server
     finally:

@@ -23,7 +23,11 @@ def texts_of(root, kind):
     if kind == "audio":
         return [{"sound": True}]
     return [
-        {"turns": [{"speaker": row["speakers"][one["speaker"]]["name"], "text": one["text"]} for one in row["turns"][:n]]}
+        {
+            "turns": [
+                {"speaker": row["speakers"][one["speaker"]]["name"], "text": one["text"]} for one in row["turns"][:n]
+            ]
+        }
         for row in rows(root, "data/dialogues/*.parquet")
         for n in range(1, len(row["turns"]) + 1)
     ]
@@ -194,11 +198,12 @@ def test_an_answer_that_does_not_fit_is_refused(release):  # noqa: F811
         place = server.get(f"/raters/{key}")["places"][0]
         path = f"/raters/{key}/items/{place}"
         six = [[label, 1] for label in ("joy", "fear", "anger", "grief", "pride", "love")]
-        for body in (
+        bodies: tuple[object, ...] = (
             b"no json", b"[" * 5000, b"x" * 20_000, [], {}, {"labels": None}, {"labels": six}, {"labels": [["joi", 1]]},
             {"labels": [["joy", 3]]}, {"labels": [["joy", True]]}, {"labels": [["joy", None]]}, {"labels": [["joy"]]},
             {"labels": [["joy", 1], ["joy", 2]]}, {"labels": [[["joy"], 1]]},
-        ):  # fmt: skip
+        )  # fmt: skip
+        for body in bodies:
             assert server.send("POST", path, body).status in {400, 413}, body
         assert server.get(path)["answer"] is None
         assert server.send("POST", f"/raters/{key}/items/999", {"labels": []}).status == 404

@@ -44,9 +44,9 @@ def by_pairs(units, values, distance):
         return None
     frequency = {value: pooled.count(value) for value in values}
     apart = distance(frequency)
-    within = sum(
-        apart(one, other) / (len(unit) - 1) for unit in units for one, other in permutations(unit, 2)
-    ) / len(pooled)
+    within = sum(apart(one, other) / (len(unit) - 1) for unit in units for one, other in permutations(unit, 2)) / len(
+        pooled
+    )
     among = sum(apart(one, other) for one, other in permutations(pooled, 2)) / (len(pooled) * (len(pooled) - 1))
     return 1 - within / among
 
@@ -87,9 +87,11 @@ def test_four_observers_with_missing_values_of_the_published_example():
 @given(st.lists(st.lists(st.integers(0, 3), max_size=4), min_size=1, max_size=8))
 def test_alpha_is_its_definition(units):
     found = np.array([[unit.count(value) for value in range(4)] for unit in units])
-    for level, distance in (("nominal", nominal), ("ordinal", ordinal)):
+    for value, distance in (
+        (krippendorff_alpha(found, "nominal"), nominal),
+        (krippendorff_alpha(found, "ordinal"), ordinal),
+    ):
         expected = by_pairs(units, range(4), distance)
-        value = krippendorff_alpha(found, level)
         assert (value is None) == (expected is None)
         if value is not None and expected is not None:
             assert math.isclose(value, expected, abs_tol=1e-9)
