@@ -28,11 +28,11 @@ def figures_of(root: Path) -> dict[str, HumanAgreement]:
     found = {}
     for kind in _NAMES:
         of_kind = [one for one in ratings if one.kind == kind]
-        labels = sorted(
-            {label for one in of_kind for label in (*one.heard, one.intended_label, one.asked_label) if label}
-        )
+        counted = [one for one in of_kind if one.counted and one.presentation == "first"]
+        # of labels that nobody chose and no item intends there is nothing to tell
+        labels = {label for one in counted for label in (*one.heard, one.intended_label) if label}
         if of_kind:
-            found[kind] = human_agreement(of_kind, labels)
+            found[kind] = human_agreement(of_kind, sorted(labels))
     return found
 
 
