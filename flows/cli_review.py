@@ -48,7 +48,7 @@ def review(
     from flows.review import export_ratings, open_review, serve
 
     if export:
-        done = export_ratings(folder, leave_out=leave_out or ())
+        done = export_ratings(folder, leave_out=leave_out or (), taxonomy=taxonomy)
         if as_json:
             typer.echo(json.dumps(asdict(done) | {"path": str(done.path)}, ensure_ascii=False))
             return

@@ -109,7 +109,7 @@ def serve(review: "Review", *, title: str, host: str | None, port: int, say: Cal
         interrupts.reinstall()
 
 
-def export_ratings(root: Path, *, leave_out: Collection[str] = ()) -> Exported:
+def export_ratings(root: Path, *, leave_out: Collection[str] = (), taxonomy: str | None = None) -> Exported:
     """Write ratings.parquet from the answers, put their figures into the card, and have the manifest vouch for it."""
     if problems := verify_release(root):
         raise InputError(
@@ -119,6 +119,7 @@ def export_ratings(root: Path, *, leave_out: Collection[str] = ()) -> Exported:
         )
     path = root / REVIEW / RATINGS_FILE
     answers = _answers(root)
+    neutral = release_taxonomy(root, taxonomy).neutral
     raters = sorted({one.rater.name for one in answers})
     if unknown := sorted(set(leave_out) - set(raters)):
         raise InputError(
@@ -132,7 +133,7 @@ def export_ratings(root: Path, *, leave_out: Collection[str] = ()) -> Exported:
     ratings = [
         rating
         for one in answers
-        if (rating := _rating(one, kinds, counted=one.rater.name not in leave_out)) is not None
+        if (rating := _rating(one, kinds, neutral=neutral, counted=one.rater.name not in leave_out)) is not None
     ]
     refuse_symlink(path.parent)
     lock = RunLock(root / LOCK)  # a build must not write card and manifest meanwhile
@@ -168,12 +169,14 @@ def _answers(root: Path) -> list[Answer]:
     return answers
 
 
-def _rating(answer: Answer, kinds: dict["Kind", Items], *, counted: bool) -> Rating | None:
+def _rating(answer: Answer, kinds: dict["Kind", Items], *, neutral: str | None, counted: bool) -> Rating | None:
     """An answer beside what it was about; None where the release does not hold that any more."""
     place, kind = answer.place, _kind(answer.rater)
     item = kinds[kind].find(place.item_id, place.turn, place.item_sha256) if kind in kinds else None
     if item is None and place.presentation != "check":
         return None
+    # a release may intend to express nothing: whoever perceives none then perceives what was intended
+    labels = answer.labels or ([(neutral, 1)] if neutral else [])
     return Rating(
         rater=answer.rater.name,
         kind=kind,
@@ -182,7 +185,7 @@ def _rating(answer: Answer, kinds: dict["Kind", Items], *, counted: bool) -> Rat
         item_id=place.item_id,
         turn=place.turn,
         item_sha256=place.item_sha256,
-        labels=tuple(Perceived(label=label, intensity=intensity) for label, intensity in answer.labels),
+        labels=tuple(Perceived(label=label, intensity=intensity) for label, intensity in labels),
         asked_label=place.asked_label,
         intended_label=item.intended_label if item else None,
         perceived_label=item.perceived_label if item else None,

@@ -141,7 +141,7 @@ def _basis(found: HumanAgreement) -> str:
     checks, failed = sum(one.checks for one in counted), sum(one.checks_failed for one in counted)
     text = (
         f"{len(counted)} raters gave {found.answers} answers to {found.items} items, {found.items_of_two} of them "
-        f"rated by two or more; {found.none} answers were none. Of {checks} checks of attention "
+        f"rated by two or more. Of {checks} checks of attention "
         f"{failed} were failed."
     )
     if left_out := len(found.raters) - len(counted):

@@ -164,9 +164,14 @@ def order_for(rater: str, sampled: Sequence[Place], taxonomy: Taxonomy, seed: in
         # one place after the first half at least, so that another item lies between
         repeated = Place("again", one.item_id, one.turn, one.item_sha256, None)
         order.insert(chance.randint(half + 1, len(order)), repeated)
-    for label in chance.choices(taxonomy.labels, k=max(1, round(CHECKS * len(sampled)))):
+    for label in chance.choices(choices_of(taxonomy), k=max(1, round(CHECKS * len(sampled)))):
         order.insert(chance.randint(1, len(order)), _check(label))
     return order
+
+
+def choices_of(taxonomy: Taxonomy) -> list[Label]:
+    """The labels that raters choose from. Neutral is none of them: it is what the answer "none" says."""
+    return [label for label in taxonomy.labels if label.name != taxonomy.neutral]
 
 
 def check_text(label: Label) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from flows.review_guard import Guard
-from flows.review_items import Item, Items, Place, check_text, order_for
+from flows.review_items import Item, Items, Place, check_text, choices_of, order_for
 from flows.review_store import Labels, Rater, ReviewStore
 from validators.rating_schemas import INTENSITIES, MAX_LABELS
 from validators.taxonomy import Taxonomy
@@ -157,7 +157,7 @@ def _constant(content: str, kind: str) -> Callable[[Request], Response]:
 
 
 def _page(review: Review, title: str) -> str:
-    labels = sorted(review.taxonomy.labels, key=lambda label: label.title.casefold())  # the same for every item
+    labels = sorted(choices_of(review.taxonomy), key=lambda label: label.title.casefold())  # the same for every item
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_static("review.html"))
     return template.render(
         title=title, labels=labels, question=QUESTIONS[review.items.kind], kind=review.items.kind, max_name=MAX_NAME,
@@ -194,10 +194,11 @@ def _labels(body: Any, taxonomy: Taxonomy) -> Labels:
     given = body.get("labels") if isinstance(body, dict) else None
     if not isinstance(given, list) or len(given) > MAX_LABELS:
         raise HTTPException(400, f"Give a list of up to {MAX_LABELS} labels; an empty one for none.")
+    known = {label.name for label in choices_of(taxonomy)}
     labels: Labels = []
     for one in given:
         label, intensity = one if isinstance(one, list) and len(one) == 2 else (None, None)
-        if not isinstance(label, str) or label not in taxonomy.names or label in dict(labels):
+        if not isinstance(label, str) or label not in known or label in dict(labels):
             raise HTTPException(400, "Each label is one of the list, and there once.")
         if type(intensity) is not int or intensity not in INTENSITIES:
             raise HTTPException(400, "Each intensity is 0, 1 or 2.")

@@ -56,8 +56,6 @@ class HumanAgreement:
     items_of_two: int
     """Items that at least two people rated; alpha rests on these alone."""
     answers: int
-    none: int
-    """Answers that chose no label."""
     alpha: Interval | None
     """Over all decisions, each item and label being one: chosen or not."""
     alpha_intensity: Interval | None
@@ -110,7 +108,6 @@ def human_agreement(
         items=len(answers),
         items_of_two=sum(len(given) >= 2 for given in answers),
         answers=len(first),
-        none=sum(not one.labels for one in first),
         alpha=_pooled(chosen, "nominal", drawn),
         alpha_intensity=_pooled(values, "ordinal", drawn),
         intended_heard=_bootstrap(_hits(answers, "intended_label"), _share, drawn),

@@ -44,8 +44,8 @@ RATING_COLUMNS: Final[Mapping[str, str]] = {
     "item_id": "utterance_id, dialogue_id or clip_id of the row that was rated; null for a check.",
     "turn": "The turn that was rated, counted from 0; null but for dialogues.",
     "item_sha256": "SHA-256 of what was shown. An answer to what the release no longer holds is not exported.",
-    "labels": "What the rater perceived: up to five labels, each with `intensity` (0 a trace, 1 mild, 2 strong); empty "
-    "for none.",
+    "labels": "What the rater perceived: up to five labels, each with `intensity` (0 a trace, 1 mild, 2 strong); for "
+    "none, the neutral label of the taxonomy with intensity 1, or nothing where it has no such label.",
     "asked_label": "The one label that a check asks for; null otherwise.",
     "intended_label": "What was intended; null for a check. No rater saw it.",
     "perceived_label": "The label that the blind reader or listener put first; null without one, and for a check.",

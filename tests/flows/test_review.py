@@ -134,6 +134,18 @@ def test_an_export_puts_answers_beside_what_was_intended_and_keeps_the_release_w
     assert HOSTILE in Page(page).text
 
 
+def test_none_is_the_answer_to_a_neutral_item(release):
+    rate(release, "ann", lambda place: [(place.asked_label, 1)] if place.asked_label else [], items=9)
+    found = figures_of_export(release)
+    heard = {label: one.intended_heard and one.intended_heard.estimate for label, one in found.per_label.items()}
+    assert heard == {"neutral": 1.0, "joy": 0.0, "fear": 0.0}
+
+
+def figures_of_export(root):
+    export_ratings(root)
+    return figures_of(root)["text"]
+
+
 def test_an_export_repeated_changes_nothing_and_a_build_leaves_it(release, recipe):
     rate(release, "ann", obedient)
     export_ratings(release)

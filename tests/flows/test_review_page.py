@@ -101,7 +101,8 @@ def test_ten_items_by_keyboard_with_a_reload_in_the_middle(release, page):  # no
     assert [row["position"] for row in table] == list(range(12))
     for n, row in enumerate(table[:11]):
         if row["presentation"] != "check":
-            assert [(one["label"], str(one["intensity"])) for one in row["labels"]] == list(given[n % 3])
+            heard = [(one["label"], str(one["intensity"])) for one in row["labels"]]
+            assert heard == list(given[n % 3] or [("neutral", "1")])  # none is what neutral says
     assert asked or table[11]["labels"] == [{"label": "joy", "intensity": 1}]
 
 

@@ -200,6 +200,7 @@ def test_an_answer_that_does_not_fit_is_refused(release):  # noqa: F811
         six = [[label, 1] for label in ("joy", "fear", "anger", "grief", "pride", "love")]
         bodies: tuple[object, ...] = (
             b"no json", b"[" * 5000, b"x" * 20_000, [], {}, {"labels": None}, {"labels": six}, {"labels": [["joi", 1]]},
+            {"labels": [["neutral", 1]]},
             {"labels": [["joy", 3]]}, {"labels": [["joy", True]]}, {"labels": [["joy", None]]}, {"labels": [["joy"]]},
             {"labels": [["joy", 1], ["joy", 2]]}, {"labels": [[["joy"], 1]]},
         )  # fmt: skip

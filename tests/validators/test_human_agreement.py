@@ -139,7 +139,6 @@ def test_what_was_intended_and_perceived_is_compared_with_every_answer():
     assert [one and one.estimate for one in values] == [0.5, 0.25, 2 * 2 / (4 + 4), 2 * 1 / (4 + 4)]
     heard = {label: one.intended_heard and one.intended_heard.estimate for label, one in found.per_label.items()}
     assert heard == {"joy": 1.0, "fear": 0.0}
-    assert found.none == 1
 
 
 def test_repeats_and_checks_are_told_of_each_rater_and_kept_out_of_alpha():
