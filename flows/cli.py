@@ -12,7 +12,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import cli_evaluate, cli_measure, cli_publish, cli_readers, cli_report, cli_schedule, interrupts
+from flows import (
+    cli_evaluate,
+    cli_measure,
+    cli_publish,
+    cli_readers,
+    cli_report,
+    cli_review,
+    cli_schedule,
+    interrupts,
+)
 from validators.errors import AffectoryError
 
 app = typer.Typer(
@@ -136,6 +145,7 @@ cli_readers.register(app)
 cli_measure.register(app)
 cli_publish.register(app)
 cli_report.register(app)
+cli_review.register(app)
 cli_schedule.register(app)
 
 

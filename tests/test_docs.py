@@ -18,7 +18,9 @@ from flows.recipe import Recipe, load_recipe
 from flows.text_files import read_file
 from tests.doubles.hub import LoopbackHub
 from tests.flows.builds import command
+from tests.flows.reviews import served
 from validators.dialogue_schemas import DIALOGUE_COLUMNS
+from validators.rating_schemas import RATING_COLUMNS
 from validators.schemas import COLUMN_DESCRIPTIONS
 from validators.speech_schemas import CLIP_COLUMN_DESCRIPTIONS, RECORDING_COLUMN_DESCRIPTIONS
 from validators.taxonomy import Taxonomy, builtin_taxonomy
@@ -85,7 +87,7 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
     os.chdir(tmp_path)
     try:
         lines = [line for line in COMMANDS if line.startswith("affectory")]
-        assert len(lines) == 10
+        assert len(lines) == 11
         assert {line.split()[1] for line in lines} == {name_of(one) for one in cli.app.registered_commands}
         with LoopbackHub() as hub:
             on_hub = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "loopback"}
@@ -99,6 +101,11 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
                     arguments += ["--hashed"]
                 if arguments[0] == "evaluate":
                     arguments += ["--encoder", "hashed"]
+                if arguments[0] == "review":  # serves until it is ended
+                    with served(Path(arguments[1]), env={"PYTHONPATH": str(ROOT)}) as server:
+                        assert server.send("GET", "/").status == 200
+                        server.end()
+                    continue
                 more = on_hub if arguments[0] == "publish" else {}
                 result = command(*arguments, env={"PYTHONPATH": str(ROOT), **more})
                 assert result.returncode == 0, result.stdout + result.stderr
@@ -146,6 +153,11 @@ def test_the_page_of_columns_is_that_of_the_schemas():
     }
     for name, columns in tables.items():
         assert f"## {name}\n\n{markdown_table(['column', 'meaning'], [list(row) for row in columns.items()])}" in page
+
+
+def test_the_columns_of_ratings_are_explained_where_raters_are():
+    page = (ROOT / "docs/review.md").read_text(encoding="utf-8")
+    assert markdown_table(["column", "meaning"], [list(row) for row in RATING_COLUMNS.items()]) in page
 
 
 def test_every_page_is_in_the_table_of_the_readme():
