@@ -60,7 +60,7 @@ def schedule(
         "branch": branch,
         "allow": allow or [],
     }
-    with prefect_api():
+    with prefect_api(schedules=True):
         from flows.scheduled import next_version
 
         if once:

@@ -38,15 +38,18 @@ def prepare_environment() -> None:
 
 
 @contextmanager
-def prefect_api() -> Iterator[str]:
-    """Use the server that PREFECT_API_URL names, or start one on loopback that ends with this process."""
+def prefect_api(*, schedules: bool = False) -> Iterator[str]:
+    """Use the server that PREFECT_API_URL names, or start one on loopback that ends with this process.
+
+    With `schedules` it also starts what is due and keeps events; a build needs neither.
+    """
     prepare_environment()
     if url := os.environ.get("PREFECT_API_URL"):
         yield url
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
-    server = _start_server(port)
+    server = _start_server(port, schedules)
     try:
         _wait_until_ready(url, server)
         os.environ["PREFECT_API_URL"] = url
@@ -60,7 +63,7 @@ def prefect_api() -> Iterator[str]:
             server.kill()
 
 
-def _start_server(port: int) -> subprocess.Popen[bytes]:
+def _start_server(port: int, schedules: bool) -> subprocess.Popen[bytes]:
     from importlib.util import find_spec
 
     spec = find_spec("prefect")
@@ -75,9 +78,10 @@ def _start_server(port: int) -> subprocess.Popen[bytes]:
         "prefect.server.api.server:create_app",
     ]
     command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "critical", "--lifespan", "on"]
+    kind = {} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}
     return subprocess.Popen(  # noqa: S603 - our own interpreter and fixed arguments
         command,
-        env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+        env={**os.environ, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_FINAL": "1", **kind},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

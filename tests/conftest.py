@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,30 @@ os.environ.update(
 )
 
 
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One server for all builds of the session, with a database of its own."""
+@contextmanager
+def own_prefect(home: Path, *, schedules: bool = False) -> Iterator[str]:
+    """A Prefect server with a database of its own."""
     from flows.prefect_setup import prefect_api
 
     before = {name: os.environ.get(name) for name in ("PREFECT_HOME", "PREFECT_API_URL")}
     os.environ.pop("PREFECT_API_URL", None)
-    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
-    with prefect_api() as url:
+    os.environ["PREFECT_HOME"] = str(home)
+    try:
+        with prefect_api(schedules=schedules) as url:
+            yield url
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server for all builds of the session."""
+    with own_prefect(tmp_path_factory.mktemp("prefect")) as url:
         yield url
-    for name, value in before.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 @pytest.fixture
