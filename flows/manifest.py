@@ -27,7 +27,7 @@ from validators.schemas import SCHEMA_VERSION
 
 SHARD_BYTES: Final = 500_000_000  # in memory; zstd makes 50 to 200 MB of text of it, which the Hub takes well
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_LISTED: Final = re.compile(rf"README\.md|quality\.json|data/{_NAME.pattern}/{RELEASE_FILE.pattern}")
+_LISTED: Final = re.compile(rf"README\.md|quality\.json|croissant\.json|data/{_NAME.pattern}/{RELEASE_FILE.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ def _parts(
 
 
 def write_manifest(folder: RunFolder, tables: Sequence[ReleaseFile]) -> Manifest:
-    """Vouch for the tables just written and for card and figures beside them; the last write of a run."""
+    """Vouch for the tables just written and for what describes them; the last write of a run."""
     texts = []
-    for path in (folder.card, folder.quality):
+    for path in (folder.card, folder.quality, folder.croissant):
         if not path.is_file():
             what = f"{path.name} is missing"
             raise StorageError(what, where=str(folder.root), next_step="write it before the manifest")

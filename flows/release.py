@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from flows.atomic import storage_errors, write_bytes
 from flows.card import render_card
+from flows.croissant import render_croissant
 from flows.dialogue_rounds import Talked
 from flows.duplicates import STAGE as DUPLICATES_STAGE
 from flows.judgement import SPLITS, judge_release, silent_clips
@@ -101,6 +102,7 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
     files = write_release_tables(run.folder, tables, archives)
     card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
+    write_bytes(run.folder.croissant, render_croissant(run, tables, files, figures).encode())
     write_manifest(run.folder, files)
     return release
 
