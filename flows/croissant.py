@@ -2,8 +2,8 @@
 """croissant.json: the release described for machines, as Croissant 1.0 with its RAI vocabulary (JSON-LD).
 
 Written by hand: `mlcroissant` brings rdflib and more for what is one dictionary, so it only checks this file in the
-tests. It holds no time, host or path of this machine, and no address: that of the repository is not known yet. Files are
-named from the folder of this file on.
+tests. It holds no time, host or path of this machine, and no address: that of the repository is not known yet. Files
+are named from the folder of this file on.
 """
 
 import json
@@ -22,11 +22,34 @@ from validators.speech_schemas import AUDIO, CLIP_COLUMN_DESCRIPTIONS, RECORDING
 PARQUET: Final = "application/x-parquet"
 SPLITS_ID: Final = "splits"
 
-_TERMS: Final = (
-    "citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes isLiveDataset "
-    "jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate separator source "
-    "subField transform"
-).split()
+_TERMS: Final = [
+    "citeAs",
+    "column",
+    "equivalentProperty",
+    "extract",
+    "field",
+    "fileProperty",
+    "fileObject",
+    "fileSet",
+    "format",
+    "includes",
+    "isLiveDataset",
+    "jsonPath",
+    "key",
+    "md5",
+    "parentField",
+    "path",
+    "recordSet",
+    "references",
+    "regex",
+    "repeated",
+    "replace",
+    "samplingRate",
+    "separator",
+    "source",
+    "subField",
+    "transform",
+]
 CONTEXT: Final[Mapping[str, object]] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -197,19 +220,26 @@ def _field(config: str, column: "pa.Field[Any]", meaning: str) -> dict[str, obje
     inner = _inner(column.type)
     if not pa.types.is_struct(inner):
         return field | {"source": _source(config, column.name)}
-    return field | {"source": _source(config, column.name), "subField": list(_parts(config, column.name, inner))}
+    parts = list(_parts(config, column.name, inner, listed=pa.types.is_list(column.type)))
+    return field | {"source": _source(config, column.name), "subField": parts}
 
 
-def _parts(config: str, column: str, kind: pa.DataType, above: tuple[str, ...] = ()) -> Iterator[dict[str, object]]:
+def _parts(
+    config: str, column: str, kind: pa.DataType, above: tuple[str, ...] = (), *, listed: bool
+) -> Iterator[dict[str, object]]:
     assert isinstance(kind, pa.StructType)  # noqa: S101 - told to mypy; `_inner` was asked
     for n in range(kind.num_fields):
         part = kind.field(n)
+        if listed and pa.types.is_list(part.type):
+            # a path of Croissant 1.0 cannot say which item of the outer list an inner one is of, and its reader fails
+            # at it; the description of the column names these parts
+            continue
         path = (*above, part.name)
         field = _named("/".join((config, column, *path)), part.name, part.type)
         field["source"] = _source(config, column, ".".join(path))
         if pa.types.is_struct(_inner(part.type)):
-            # a list below a list is named whole: Croissant's paths do not say which item of the outer one it is of
-            field["subField"] = list(_parts(config, column, _inner(part.type), path))
+            inside = listed or pa.types.is_list(part.type)
+            field["subField"] = list(_parts(config, column, _inner(part.type), path, listed=inside))
         yield field
 
 
@@ -245,8 +275,8 @@ def _data_type(kind: pa.DataType) -> str:
 
 def _licences(configs: Tables) -> list[str]:
     """The licences of sources, writers and voices in the rows, as addresses where SPDX has one."""
-    named = {name for name in ("source_licence", "writer_licence", "voice_licence")}
-    found = sorted({value for name in named for value in _values(configs, name)})
+    columns = ("source_licence", "writer_licence", "voice_licence")
+    found = sorted({value for name in columns for value in _values(configs, name)})
     return [f"https://spdx.org/licenses/{one}" if one.casefold() in REDISTRIBUTABLE else one for one in found]
 
 

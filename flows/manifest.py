@@ -20,7 +20,7 @@ from flows.atomic import FileDigest, digest_file, refuse_symlink, storage_errors
 from flows.failpoints import failpoint
 from flows.parquet import check_pages, split_by_bytes, write_parquet
 from flows.run_folder import RunFolder
-from flows.run_identity import DATA, MANIFEST, RELEASE_FILE
+from flows.run_identity import CROISSANT, DATA, MANIFEST, RELEASE_FILE
 from flows.sealed import SealError, canonical_json, seal, unseal
 from validators.errors import StorageError
 from validators.schemas import SCHEMA_VERSION
@@ -96,7 +96,7 @@ def _parts(
 def write_manifest(folder: RunFolder, tables: Sequence[ReleaseFile]) -> Manifest:
     """Vouch for the tables just written and for what describes them; the last write of a run."""
     texts = []
-    for path in (folder.card, folder.quality, folder.croissant):
+    for path in (folder.card, folder.quality, folder.root / CROISSANT):
         if not path.is_file():
             what = f"{path.name} is missing"
             raise StorageError(what, where=str(folder.root), next_step="write it before the manifest")

@@ -35,7 +35,6 @@ from flows.run_identity import (
     DATA,
     LOCK,
     MANIFEST,
-    CROISSANT,
     QUALITY,
     REPLIES,
     RUN_JSON,
@@ -129,11 +128,6 @@ class RunFolder:
     def quality(self) -> Path:
         """The figures of the release."""
         return self.root / QUALITY
-
-    @property
-    def croissant(self) -> Path:
-        """The release described for machines."""
-        return self.root / CROISSANT
 
     @property
     def manifest(self) -> Path:

@@ -6,6 +6,8 @@ import json
 import logging
 
 import mlcroissant
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flows.manifest import read_manifest, verify_release
@@ -80,7 +82,8 @@ def test_the_reader_reads_every_row_of_every_table(dataset, built, config):
     wanted = rows(built, f"data/{config}/*.parquet")
     found = records(dataset, config)
     assert len(found) == len(wanted) > 0
-    flat = [name for name, value in wanted[0].items() if not isinstance(value, dict | list) and name != "audio"]
+    schema = pq.read_schema(next((built / "data" / config).iterdir()))
+    flat = [column.name for column in schema if not pa.types.is_nested(column.type)]
     order = sorted(found, key=lambda row: [str(row[key]) for key in flat])
     expected = sorted(wanted, key=lambda row: [str(row[key]) for key in flat])
     for read, row in zip(order, expected, strict=True):
@@ -105,9 +108,7 @@ def test_nested_columns_are_read_by_their_parts(dataset, built):
 def test_every_column_has_a_meaning_and_its_type(built, described):
     for one in described["recordSet"]:
         if one["@id"] != "splits":
-            assert [field["name"] for field in one["field"]] == list(
-                rows(built, f"data/{one['@id']}/*.parquet")[0]
-            )
+            assert [field["name"] for field in one["field"]] == list(rows(built, f"data/{one['@id']}/*.parquet")[0])
             assert all(field["description"] for field in one["field"])
 
 

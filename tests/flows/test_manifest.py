@@ -38,7 +38,7 @@ def test_a_shard_of_nulls_beside_a_full_one_loads(tmp_path: Path) -> None:
         files = write_release_tables(run, {"utterances": {"train": rows}}, shard_bytes=rows.nbytes // 2)
         run.card.write_text(CARD.replace("evidence", "utterances"))
         run.quality.write_text("{}")
-        run.croissant.write_text("{}")
+        (run.root / "croissant.json").write_text("{}")
         write_manifest(run, files)
     assert len(files) > 1
     assert verify_release(tmp_path / "run") == []
