@@ -137,7 +137,7 @@ def _verification(run: Run, figures: Mapping[str, Any]) -> str:
 def _dialogue_writers(dialogues: Mapping[str, pa.Table]) -> str:
     """The models that wrote the dialogues, each with its revision; "" without dialogues."""
     speakers = [two for table in dialogues.values() for two in table.column("speakers").to_pylist()]
-    writers = sorted({speaker["writer"] for two in speakers for speaker in two})
+    writers = sorted({speaker["writer"] for two in speakers if two is not None for speaker in two})
     return f"- writers of dialogues: {', '.join(f'`{writer}`' for writer in writers)}\n" if writers else ""
 
 
