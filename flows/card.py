@@ -98,11 +98,13 @@ def render_card(
         "## How it was made",
         f"- writer: `{run.writer.model}` ({run.inputs.models.writer_licence})\n"
         + (f"- reader: `{', '.join(figures['readers'])}`\n" if figures["readers"] else "")
+        + _dialogue_writers(dialogues)
         + f"- encoder for near duplicates: `{run.inputs.models.versions['encoder']}`, cosine below "
         f"{run.recipe.duplicates.similarity:g}\n"
         f"- run fingerprint: `{run.folder.fingerprint}`\n"
         + "\n".join(f"- prompt `{name}`: sha256 `{load_prompt(name).sha256}`" for name in prompts),
-        "Rebuild: save the recipe as `recipe.yaml` and run `affectory build recipe.yaml`.",
+        "Rebuild: save the recipe as `recipe.yaml` and run `affectory build recipe.yaml`. Models stand here with their "
+        "revisions, prompts with their hashes: with other ones the rows differ.",
         f"```json\n{json.dumps(recipe, indent=1, ensure_ascii=False)}\n```",
         "## Sources and licences",
         markdown_table(["source", "licence", "rows"], [[s, lic, n] for (s, lic), n in sorted(licences.items())]),
@@ -130,6 +132,13 @@ def _verification(run: Run, figures: Mapping[str, Any]) -> str:
         f"{rate_text(figures['realised'])} (95 % intervals); rows that never were are "
         + ("rejected." if loop.keep_misses_above is None else "kept as such where they came close, `realised` false.")
     )
+
+
+def _dialogue_writers(dialogues: Mapping[str, pa.Table]) -> str:
+    """The models that wrote the dialogues, each with its revision; "" without dialogues."""
+    speakers = [two for table in dialogues.values() for two in table.column("speakers").to_pylist()]
+    writers = sorted({speaker["writer"] for two in speakers if two is not None for speaker in two})
+    return f"- writers of dialogues: {', '.join(f'`{writer}`' for writer in writers)}\n" if writers else ""
 
 
 def _short(short: Mapping[str, str]) -> list[str]:

@@ -20,14 +20,14 @@ from flows.atomic import FileDigest, digest_file, refuse_symlink, storage_errors
 from flows.failpoints import failpoint
 from flows.parquet import check_pages, split_by_bytes, write_parquet
 from flows.run_folder import RunFolder
-from flows.run_identity import CARD, DATA, MANIFEST, RELEASE_FILE
+from flows.run_identity import CARD, CROISSANT, DATA, MANIFEST, RELEASE_FILE
 from flows.sealed import SealError, canonical_json, seal, unseal
 from validators.errors import StorageError
 from validators.schemas import SCHEMA_VERSION
 
 SHARD_BYTES: Final = 500_000_000  # in memory; zstd makes 50 to 200 MB of text of it, which the Hub takes well
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_LISTED: Final = re.compile(rf"README\.md|quality\.json|data/{_NAME.pattern}/{RELEASE_FILE.pattern}")
+_LISTED: Final = re.compile(rf"README\.md|quality\.json|croissant\.json|data/{_NAME.pattern}/{RELEASE_FILE.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ def _parts(
 
 
 def write_manifest(folder: RunFolder, tables: Sequence[ReleaseFile]) -> Manifest:
-    """Vouch for the tables just written and for card and figures beside them; the last write of a run."""
+    """Vouch for the tables just written and for what describes them; the last write of a run."""
     texts = []
-    for path in (folder.card, folder.quality):
+    for path in (folder.card, folder.quality, folder.root / CROISSANT):
         if not path.is_file():
             what = f"{path.name} is missing"
             raise StorageError(what, where=str(folder.root), next_step="write it before the manifest")

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from flows.atomic import storage_errors, write_bytes
 from flows.card import render_card
+from flows.croissant import render_croissant
 from flows.dialogue_rounds import Talked
 from flows.duplicates import STAGE as DUPLICATES_STAGE
 from flows.judgement import SPLITS, judge_release, silent_clips
@@ -21,6 +22,7 @@ from flows.quotas import Filled
 from flows.readings import ReaderUsage
 from flows.recordings import record_dialogues
 from flows.run_folder import AccountingError
+from flows.run_identity import CROISSANT
 from flows.runs import Run
 from flows.speech import Spoken, known_as_sound, with_voices
 from flows.utterances import STAGE as UTTERANCES_STAGE
@@ -101,6 +103,7 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
     files = write_release_tables(run.folder, tables, archives)
     card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
+    write_bytes(run.folder.root / CROISSANT, render_croissant(run, tables, files, figures).encode())
     write_manifest(run.folder, files)
     return release
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from flows.manifest import Manifest, verify_release
-from flows.run_identity import CARD, QUALITY
+from flows.run_identity import CARD, CROISSANT, QUALITY
 
 BATCH_ROWS = 256
 SHOWN = 20
@@ -74,7 +74,7 @@ def audit_release(root: Path, manifest: Manifest, *, allow: Collection[str] = ()
     secrets = secrets_here()
     for file in manifest.files:
         path = root / file.path
-        if file.path in {CARD, QUALITY}:
+        if file.path in {CARD, CROISSANT, QUALITY}:
             lines = path.read_text(encoding="utf-8").splitlines()
             findings += [
                 Finding("secret", f"{file.path}, line {number}", what)

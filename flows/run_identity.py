@@ -29,6 +29,7 @@ CARD: Final = "README.md"
 MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.html"
 QUALITY: Final = "quality.json"
+CROISSANT: Final = "croissant.json"
 
 RELEASE_FILE: Final = re.compile(r"[a-z][a-z0-9_]{0,40}-\d{5}-of-\d{5}\.(parquet|tar)")
 _SHARD_FILE: Final = re.compile(r"(part|rejected)-\d{5}\.parquet|part-\d{5}\.done\.json")
@@ -134,7 +135,7 @@ def remove_temps(root: Path) -> None:
 def remove_made(root: Path) -> None:
     """Remove what a run makes, by name, and nothing else; the replies, the lock and run.json stay."""
     with storage_errors(root):
-        for name in (MANIFEST, CARD, REPORT, QUALITY):  # the manifest first: it vouches for the rest
+        for name in (MANIFEST, CARD, REPORT, QUALITY, CROISSANT):  # the manifest first: it vouches for the rest
             (root / name).unlink(missing_ok=True)
         for folder, made in ((root / DATA, RELEASE_FILE), (root / WORK, _SHARD_FILE)):
             for part in [path for path in _inside(folder) if path.is_dir() and not path.is_symlink()]:

@@ -102,6 +102,7 @@ def write_release(run: RunFolder) -> None:
     table = to_table(evidence(20), EVIDENCE)
     run.card.write_text(CARD, encoding="utf-8")
     run.quality.write_text("{}", encoding="utf-8")
+    (run.root / "croissant.json").write_text("{}", encoding="utf-8")
     write_manifest(run, write_release_tables(run, {"evidence": {"train": table}}, shard_bytes=table.nbytes // 2))
 
 

@@ -38,6 +38,7 @@ def test_a_shard_of_nulls_beside_a_full_one_loads(tmp_path: Path) -> None:
         files = write_release_tables(run, {"utterances": {"train": rows}}, shard_bytes=rows.nbytes // 2)
         run.card.write_text(CARD.replace("evidence", "utterances"))
         run.quality.write_text("{}")
+        (run.root / "croissant.json").write_text("{}")
         write_manifest(run, files)
     assert len(files) > 1
     assert verify_release(tmp_path / "run") == []
@@ -52,7 +53,7 @@ def test_the_manifest_is_the_same_for_the_same_rows(release: Path) -> None:
         write_release(run)
     assert (release / "manifest.json").read_bytes() == before
     manifest = read_manifest(release)
-    assert [file.rows for file in manifest.files if file.rows is None] == [None, None]
+    assert [file.rows for file in manifest.files if file.rows is None] == [None, None, None]
     assert sum(file.rows or 0 for file in manifest.files) == 20
 
 
@@ -130,6 +131,9 @@ def test_no_manifest_without_card_and_figures(tmp_path: Path) -> None:
             write_manifest(run, [])
         run.card.write_text("# Tiny", encoding="utf-8")
         with pytest.raises(StorageError, match=r"quality\.json is missing"):
+            write_manifest(run, [])
+        run.quality.write_text("{}", encoding="utf-8")
+        with pytest.raises(StorageError, match=r"croissant\.json is missing"):
             write_manifest(run, [])
 
 
