@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from flows.card_head import render_head
 from flows.dialogue_card import dialogue_parts, rate_text
+from flows.earlier import Earlier
 from flows.identity import EXCLUDED
 from flows.markdown import markdown_table
 from flows.runs import Run
@@ -103,8 +104,9 @@ def render_card(
         f"{run.recipe.duplicates.similarity:g}\n"
         f"- run fingerprint: `{run.folder.fingerprint}`\n"
         + "\n".join(f"- prompt `{name}`: sha256 `{load_prompt(name).sha256}`" for name in prompts),
-        "Rebuild: save the recipe as `recipe.yaml` and run `affectory build recipe.yaml`. Models stand here with their "
-        "revisions, prompts with their hashes: with other ones the rows differ.",
+        *_earlier(run.inputs.earlier),
+        f"Rebuild: save the recipe as `recipe.yaml` and run `affectory build recipe.yaml{_after(run)}`. Models stand "
+        "here with their revisions, prompts with their hashes: with other ones the rows differ.",
         f"```json\n{json.dumps(recipe, indent=1, ensure_ascii=False)}\n```",
         "## Sources and licences",
         markdown_table(["source", "licence", "rows"], [[s, lic, n] for (s, lic), n in sorted(licences.items())]),
@@ -172,3 +174,18 @@ def _decides(role: object) -> object:
     if isinstance(role, dict):
         return {key: _decides(value) for key, value in role.items() if key not in MACHINE}
     return [_decides(one) for one in role] if isinstance(role, list) else role
+
+
+def _earlier(earlier: Earlier) -> list[str]:
+    if not earlier.versions:
+        return []
+    return [
+        f"This is a further version of the dataset, after {earlier.versions} earlier: what repeats a row of theirs was "
+        "dropped, and stories that both have are in the same split. So versions can be put together; an id names a row "
+        "within its version."
+    ]
+
+
+def _after(run: Run) -> str:
+    """The earlier versions, as they stand in the command that rebuilds this one."""
+    return "".join(f" --after v{number}" for number in range(1, run.inputs.earlier.versions + 1))

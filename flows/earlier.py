@@ -3,7 +3,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class Earlier:
     """Story -> the split in which its rows are."""
     pairs: tuple[PairKey, ...] = ()
     """One for each row: what it was asked from."""
+    versions: int = 0
+    """How many versions they are of."""
     sha256: str = ""
     """Of their manifests; "" where there are none."""
 
@@ -59,7 +61,7 @@ def read_earlier(folders: Sequence[Path]) -> Earlier:
             found.dialogues[f"{number:04d}/{row['dialogue_id']}"] = whole_text(row["turns"])
             if row["story_id"]:
                 _settle(found, row["story_id"], row["split"], folder)
-    return Earlier(found.utterances, found.dialogues, found.splits, tuple(pairs), digest.hexdigest() if folders else "")
+    return replace(found, pairs=tuple(pairs), versions=len(folders), sha256=digest.hexdigest() if folders else "")
 
 
 def whole_text(turns: Sequence[dict[str, str]]) -> str:

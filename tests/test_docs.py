@@ -49,10 +49,13 @@ def write_goemotions(folder: Path, taxonomy: Taxonomy, rows: dict[str, int]) -> 
 
 COMMANDS = [
     line
-    for page in ("README.md", "docs/publish.md")
+    for page in ("README.md", "docs/publish.md", "docs/schedule.md")
     for block in blocks("bash", page)
     for line in block.strip().splitlines()
 ]
+
+
+REPOSITORIES = {"publish": "me/tiny", "schedule": "me/weekly"}
 
 
 def test_the_readme_names_the_two_commands_that_do_everything():
@@ -87,13 +90,15 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
     os.chdir(tmp_path)
     try:
         lines = [line for line in COMMANDS if line.startswith("affectory")]
-        assert len(lines) == 11
+        assert len(lines) == 13
         assert {line.split()[1] for line in lines} == {name_of(one) for one in cli.app.registered_commands}
         with LoopbackHub() as hub:
             on_hub = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "loopback"}
             for line in lines:
-                arguments = shlex.split(line.replace("USER/NAME", "me/tiny"))[1:]
-                if arguments[0] in {"plan", "build", "measure-reader"}:
+                arguments = shlex.split(line.replace("USER/NAME", REPOSITORIES.get(line.split()[1], "")))[1:]
+                if "--cron" in arguments:  # serves until it is ended; tests/flows/test_schedule.py lets one fire
+                    arguments = [*arguments[:2], "--once", *arguments[4:]]
+                if arguments[0] in {"plan", "build", "measure-reader", "schedule"}:
                     writer = "writer={backend: echo, licence: Apache-2.0}"
                     for setting in (writer, "encoder={backend: hashed}", "loop={rank: 14, score: 0}"):
                         arguments += ["--set", setting]
@@ -106,10 +111,11 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
                         assert server.send("GET", "/").status == 200
                         server.end()
                     continue
-                more = on_hub if arguments[0] == "publish" else {}
+                more = on_hub if "--repo" in arguments else {}
                 result = command(*arguments, env={"PYTHONPATH": str(ROOT), **more})
                 assert result.returncode == 0, result.stdout + result.stderr
             assert hub.repos["me/tiny"].tags.keys() == {"v1"}
+            assert hub.repos["me/weekly"].tags.keys() == {"v1", "v2"}
         python = blocks("python")[0]
         exec(compile(python, "README.md", "exec"), {})
     finally:

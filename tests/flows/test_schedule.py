@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,3 +137,28 @@ def test_a_schedule_fires_twice_and_a_failed_version_leaves_the_last_good_one(re
     assert TOKEN not in json.dumps(deployment)
     assert TOKEN not in json.dumps(told)
     assert not [path for path in root.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+
+
+def prefect(*arguments, folder, api):
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PREFECT_API_URL": api, "PWD": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_worker_makes_the_version_of_the_deployment_in_prefect_yaml(recipe, tmp_path, repository, server):
+    shutil.copy(repository / "prefect.yaml", tmp_path)
+    prefect("work-pool", "create", "affectory", "--type", "process", folder=tmp_path, api=server)
+    prefect("--no-prompt", "deploy", "--all", folder=tmp_path, api=server)
+    run = ("deployment", "run", "affectory-next-version/weekly", "-p", f"recipe={recipe}", "-p", "versions=weekly")
+    prefect(*run, folder=tmp_path, api=server)
+    prefect("worker", "start", "--pool", "affectory", "--run-once", folder=tmp_path, api=server)
+    (made,) = versions_in(tmp_path / "weekly")
+    assert verify_release(made.folder) == []

@@ -87,6 +87,13 @@ def test_a_second_version_has_new_rows_and_old_splits(both):
     assert json.loads((second.folder / "run.json").read_bytes())["recipe"]["seed"] == 8
 
 
+def test_the_card_says_what_a_version_was_made_after(both):
+    first, second = ((one.folder / "README.md").read_text() for one in both)
+    assert "`affectory build recipe.yaml`" in first
+    assert "`affectory build recipe.yaml --after v1`" in second
+    assert "after 1 earlier" in second
+
+
 def test_a_row_that_repeats_one_of_an_earlier_version_names_it(recipe, tmp_path):
     """The same rows again: all are dropped."""
     first = make(recipe, tmp_path / "all", "utterances.tries=1")
