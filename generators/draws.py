@@ -14,11 +14,12 @@ from generators.conversations import Conversation, ask
 from generators.parsing import Answer, parse_reply, storable
 from generators.prompts import Prompt
 from generators.shares import SEED_SPACE
-from validators.gates import Gate, judge
+from validators.gates import Gate, copies_nothing, judge
 from validators.readings import Reading
 from validators.records import RejectedRow
 from validators.verdicts import Verdict
 
+ECHO_NGRAM = 3  # advice is a dozen words, of which a small model says a few as its line
 NOT_REALISED = "not_realised"
 READER = "reader"
 
@@ -123,7 +124,7 @@ def draw(
     engine has the prompt in its cache; and no tokens go into candidates that nobody needs.
     """
     tries: _Tries[Answer] = _Tries()
-    advice = ""
+    told = advice = ""
     for attempt in range(attempts):
         reply = yield from ask(
             question.prompt.request(
@@ -142,25 +143,23 @@ def draw(
             continue
         text = read(answer)
         verdict = judge(text, gates)
+        if verdict.accepted:  # "It's your own name." is what it was told, and no line
+            verdict = copies_nothing(text, source=told, n=ECHO_NGRAM, reason="prompt_residue")
         if not verdict.accepted:
             tries.failed.append(("rules", verdict, reply))
-            advice = _advice(question, verdict, text) or advice
+            if what := question.advice.get(verdict.reason or ""):
+                told, advice = what, f'\nYou said: "{text}" {what}'
             continue
         if check is None:
             return Drawn(text, answer, attempt + 1)
         finding = yield from check(text)
         if finding.realised:
             return Drawn(text, answer, attempt + 1, finding, realised_at_first=not tries.misses)
-        advice = finding.repair
+        told, advice = "", finding.repair
         tries.misses.append(Drawn(text, answer, attempt + 1, finding, realised_at_first=False))
     if tries.misses:
         return max(tries.misses, key=lambda miss: miss.finding.margin if miss.finding else 0.0)
     return _rejected(plan, question.stage, tries.failed)
-
-
-def _advice(question: Question[Answer], verdict: Verdict, text: str) -> str:
-    what = question.advice.get(verdict.reason or "")
-    return f'\nYou said: "{text}" {what}' if what else ""
 
 
 def missed(plan: Planned, stage: str, drawn: Drawn[Answer]) -> RejectedRow:

@@ -134,6 +134,19 @@ def test_a_turn_that_is_not_heard_is_written_again_and_told_what_was_heard():
     assert "a listener heard sadness in it" in question(chat.requests[2])
 
 
+def test_a_turn_that_says_what_its_writer_was_told_is_written_again():
+    broken, echo = "Bruno has come home and knows nothing of it.", "I am speaking to them, you say."
+    chat = scripted(dialogue_seed=PREMISE, dialogue_turn=turns(broken, echo, *LINES))
+    ended = talk(write_dialogue(dialogue(candidates=3)), chat, hears())
+    assert (ended.row.turns[0].text, ended.row.turns[0].attempts) == (LINES[0], 3)
+
+
+def test_the_same_words_are_a_line_where_nothing_was_told():
+    line = "I am speaking to them, you say."
+    chat = scripted(dialogue_seed=PREMISE, dialogue_turn=turns(line, *LINES[1:]))
+    assert talk(write_dialogue(dialogue()), chat, hears({line: {"anger": 0.9}})).turns[0].text == line
+
+
 def test_a_turn_that_broke_a_rule_is_written_again_and_told_why():
     told = "Bruno has come home and knows nothing of it."
     chat = scripted(dialogue_seed=PREMISE, dialogue_turn=turns(told, *LINES))
