@@ -56,6 +56,8 @@ def test_the_page_shows_what_was_measured(built):
     assert page.tags.count("svg") >= 5
     assert any(name == "src" and value.startswith("data:audio/flac;base64,") for name, value in page.attributes)
     assert page.text.count("holds") > 10
+    assert page.text.count("0 rows break it") > 10
+    assert "None" not in page.text
 
 
 def test_the_page_runs_nothing_and_fetches_nothing(built):
