@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from flows.data_docs import suites_of
 from flows.report_charts import confusion_chart, prosody_chart, realisation_chart, trajectory_chart, yield_chart
-from flows.report_parts import Figure, Measured, Quote, Section, Table, figure_text
+from flows.report_parts import Figure, Link, Measured, Quote, Section, Table, figure_text
 from flows.review_figures import review_sections
-from flows.run_identity import WORK
+from flows.run_identity import DATA_DOCS, WORK
 from validators.delivery import differences_of
 
 SAMPLES = 12
@@ -198,6 +199,7 @@ def _checks(measured: Measured) -> Section:
     return Section(
         "Checks of the release (Great Expectations)",
         tables=(Table(("check", "column", "", "observed"), rows),) if rows else (),
+        links=(Link("All checks with what they ask for (Data Docs)", DATA_DOCS),) if suites_of(measured) else (),
     )
 
 
