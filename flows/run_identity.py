@@ -136,7 +136,14 @@ def remove_temps(root: Path) -> None:
 def remove_made(root: Path) -> None:
     """Remove what a run makes, by name, and nothing else; the replies, the lock and run.json stay."""
     with storage_errors(root):
-        for name in (MANIFEST, CARD, REPORT, DATA_DOCS, QUALITY, CROISSANT):  # the manifest first: it vouches for the rest
+        for name in (
+            MANIFEST,
+            CARD,
+            REPORT,
+            DATA_DOCS,
+            QUALITY,
+            CROISSANT,
+        ):  # the manifest first: it vouches for the rest
             (root / name).unlink(missing_ok=True)
         if (docs := (root / DATA_DOCS).parent).is_dir():
             _remove_if_empty(docs)
