@@ -18,7 +18,7 @@ def report(
         Path | None, typer.Argument(metavar="[DIR2]", help="Another one, to compare the first one with.")
     ] = None,
 ) -> None:
-    """Write a page about a release that a person can look at: report.html in its folder."""
+    """Write a page about a release that a person can look at: report.html in its folder, and data_docs/."""
     from flows.report import compare_releases, write_report
 
     path = write_report(folder) if other is None else compare_releases(folder, other)

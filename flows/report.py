@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.atomic import write_bytes
+from flows.data_docs import write_data_docs
 from flows.manifest import verify_release
 from flows.report_parts import Measured, Section, Table, figure_text, rate_of
 from flows.report_sections import confusion_section, labels_section, sections_of
@@ -20,8 +21,9 @@ from validators.errors import InputError
 
 
 def write_report(root: Path) -> Path:
-    """Write the report of a finished release beside it, and give its path."""
+    """Write the report of a finished release beside it, with the Data Docs that it links, and give its path."""
     measured = _read(root)
+    write_data_docs(measured)
     path = root / REPORT
     write_bytes(path, _render(root.name, _lead(measured), _tiles(measured), sections_of(measured)).encode())
     return path

@@ -43,7 +43,7 @@ def realisation_chart(labels: Rows) -> str:
         x2="high:Q",
         yOffset="when:N",
     )
-    points = base.mark_point(filled=True, size=50).encode(x="rate:Q", yOffset="when:N")
+    points = base.mark_point(filled=True, opacity=1, size=50).encode(x="rate:Q", yOffset="when:N")
     return _svg(bars + points, len({row["label"] for row in labels}), row_height=ROW_HEIGHT * 1.4)
 
 
@@ -62,8 +62,8 @@ def confusion_chart(counts: Mapping[str, Mapping[str, int]]) -> str:
         y=alt.Y("intended:N", sort=rows), x=alt.X("heard:N", sort=columns, title="heard first", axis=_SLANTED)
     )
     cells = base.mark_rect().encode(
-        # opaque steps of one hue would vanish on one of the two grounds
-        fillOpacity=alt.FillOpacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.08, 0.9]), legend=None),
+        # opaque steps of one hue would vanish on one of the two grounds; white text is legible up to three quarters
+        fillOpacity=alt.FillOpacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.08, 0.75]), legend=None),
         fill=alt.value(KEPT),
     )
     return _svg(cells + base.mark_text().encode(text="rows:Q"), len(rows), width=max(160, 30 * len(columns)))
@@ -90,7 +90,9 @@ def prosody_chart(places: Rows) -> str:
         y=alt.Y("loudness:Q", title="loudness, dB from neutral"),
     )
     lines = base.mark_line(strokeOpacity=0.4, color="gray").encode(detail="label:N", order="intensity:O")
-    points = base.mark_point(filled=True, size=60).encode(color=_colour("strength", {"mild": FIRST, "strong": KEPT}))
+    points = base.mark_point(filled=True, opacity=1, size=60).encode(
+        color=_colour("strength", {"mild": FIRST, "strong": KEPT})
+    )
     names = base.transform_filter("datum.strength == 'strong'").mark_text(dy=-9, fontSize=10).encode(text="label:N")
     return _svg(lines + points + names, 18, width=520)
 

@@ -39,6 +39,14 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A file beside the page, and what it is called."""
+
+    text: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A part of the page."""
 
@@ -47,6 +55,7 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     quotes: tuple[Quote, ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 """The sections of a report: each from the figures and tables that it is about; empty where a release has none."""
 
 import base64
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from flows.data_docs import suites_of
 from flows.report_charts import confusion_chart, prosody_chart, realisation_chart, trajectory_chart, yield_chart
-from flows.report_parts import Figure, Measured, Quote, Section, Table, figure_text
+from flows.report_parts import Figure, Link, Measured, Quote, Section, Table, figure_text
 from flows.review_figures import review_sections
-from flows.run_identity import WORK
+from flows.run_identity import DATA_DOCS, WORK
 from validators.delivery import differences_of
 
 SAMPLES = 12
@@ -48,10 +50,12 @@ def labels_section(measured: Measured) -> Section:
     if rates:
         caption = "Share of rows in which the blind reader heard the intended label, before and after repair."
         figures.append(Figure(realisation_chart(rates), caption))
-    short = measured.summary.get("short", {})
+    short: dict[str, list[str]] = {}
+    for label, why in sorted(measured.summary.get("short", {}).items()):
+        short.setdefault(why, []).append(label)
     return Section(
         "Labels",
-        texts=tuple(f"{label} has fewer rows than wanted: {why}." for label, why in sorted(short.items())),
+        texts=tuple(f"Fewer rows than wanted of {', '.join(labels)}: {why}." for why, labels in short.items()),
         figures=tuple(figures),
     )
 
@@ -181,7 +185,7 @@ def _rejected(measured: Measured) -> Section:
 
 def _spent(measured: Measured) -> Section:
     usage = measured.summary.get("usage") or {}
-    rows = tuple((name.replace("_", " "), figure_text(value)) for name, value in usage.items())
+    rows = tuple((re.sub(" s$", ", seconds", name.replace("_", " ")), figure_text(usage[name])) for name in usage)
     return Section(
         "Time and tokens of the last command", tables=(Table(("figure", "value"), rows, (1,)),) if rows else ()
     )
@@ -190,13 +194,23 @@ def _spent(measured: Measured) -> Section:
 def _checks(measured: Measured) -> Section:
     checks = measured.judgement.get("summary") or []
     rows = tuple(
-        (one["check"], one["column"] or "", "holds" if one["success"] else "fails", str(one["observed"])[:80])
-        for one in checks
+        (one["check"], one["column"] or "", "holds" if one["success"] else "fails", _observed(one)) for one in checks
     )
     return Section(
         "Checks of the release (Great Expectations)",
         tables=(Table(("check", "column", "", "observed"), rows),) if rows else (),
+        links=(Link("All checks with what they ask for (Data Docs)", DATA_DOCS),) if suites_of(measured) else (),
     )
+
+
+def _observed(outcome: Mapping[str, Any]) -> str:
+    """What a check found: a figure, how many columns, or how many rows break it."""
+    observed, unexpected = outcome["observed"], outcome["unexpected_count"]
+    if isinstance(observed, list):
+        return f"{len(observed)} columns"
+    if observed is None:
+        return "" if unexpected is None else f"{figure_text(unexpected)} rows break it"
+    return figure_text(observed)
 
 
 def _one_of_each(

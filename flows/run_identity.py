@@ -28,6 +28,7 @@ REPLIES: Final = "replies.sqlite"
 CARD: Final = "README.md"
 MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.html"
+DATA_DOCS: Final = "data_docs/index.html"
 QUALITY: Final = "quality.json"
 CROISSANT: Final = "croissant.json"
 
@@ -135,8 +136,17 @@ def remove_temps(root: Path) -> None:
 def remove_made(root: Path) -> None:
     """Remove what a run makes, by name, and nothing else; the replies, the lock and run.json stay."""
     with storage_errors(root):
-        for name in (MANIFEST, CARD, REPORT, QUALITY, CROISSANT):  # the manifest first: it vouches for the rest
+        for name in (
+            MANIFEST,
+            CARD,
+            REPORT,
+            DATA_DOCS,
+            QUALITY,
+            CROISSANT,
+        ):  # the manifest first: it vouches for the rest
             (root / name).unlink(missing_ok=True)
+        if (docs := (root / DATA_DOCS).parent).is_dir():
+            _remove_if_empty(docs)
         for folder, made in ((root / DATA, RELEASE_FILE), (root / WORK, _SHARD_FILE)):
             for part in [path for path in _inside(folder) if path.is_dir() and not path.is_symlink()]:
                 for path in _inside(part):

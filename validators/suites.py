@@ -28,7 +28,8 @@ class ReleaseJudgement:
     """Whether the tables may be released, and why not.
 
     `summary` has one entry for each check: check, expectation, column, success, observed, unexpected_count.
-    `details` is the result of each suite as plain JSON, with the ids of up to five offending rows for each check.
+    `details` has each suite as plain JSON, check by check: its expectation with arguments, success, and the result with
+    the ids of up to five offending rows.
     """
 
     success: bool
@@ -183,7 +184,10 @@ def _validate(context: "EphemeralDataContext", suite: _Suite) -> dict[str, dict[
 
     absent = {"success": False, "result": {}, "problem": "the column is absent"}
     able = [check for check in suite.checks if check.arguments.get("column", "") in {"", *suite.frame.columns}]
-    results: dict[str, dict[str, Any]] = {check.name: dict(absent) for check in suite.checks}
+    asked = {
+        check.name: {"expectation": check.expectation, "arguments": dict(check.arguments)} for check in suite.checks
+    }
+    results: dict[str, dict[str, Any]] = {name: one | absent for name, one in asked.items()}
     if not able:
         return results
     expectations = [
@@ -200,7 +204,8 @@ def _validate(context: "EphemeralDataContext", suite: _Suite) -> dict[str, dict[
         gx.ExpectationSuite(name=suite.name, expectations=expectations), result_format=result_format
     )
     for found in validated.to_json_dict()["results"]:
-        results[found["expectation_config"]["meta"]["check"]] = _strip(found, suite.id_column)
+        name = found["expectation_config"]["meta"]["check"]
+        results[name] = asked[name] | _strip(found, suite.id_column)
     return results
 
 

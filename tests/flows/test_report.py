@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from flows.report import compare_releases, write_report
+from flows.run_identity import DATA_DOCS
 from tests.flows.builds import build_in_turn, command, write_recipe
 from tests.flows.test_dialogues import DIALOGUES, READ
 from tests.flows.test_speech import SPEECH
@@ -56,6 +57,8 @@ def test_the_page_shows_what_was_measured(built):
     assert page.tags.count("svg") >= 5
     assert any(name == "src" and value.startswith("data:audio/flac;base64,") for name, value in page.attributes)
     assert page.text.count("holds") > 10
+    assert page.text.count("0 rows break it") > 10
+    assert "None" not in page.text
 
 
 def test_the_page_runs_nothing_and_fetches_nothing(built):
@@ -63,7 +66,7 @@ def test_the_page_runs_nothing_and_fetches_nothing(built):
     assert "script" not in page.tags
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     fetched = [value for name, value in page.attributes if name in {"src", "href", "xlink:href"}]
-    assert all(value.startswith(("data:", "#")) for value in fetched)
+    assert all(value.startswith(("data:", "#")) or value == DATA_DOCS for value in fetched)
     assert any(name == "content" and "default-src 'none'" in value for name, value in page.attributes)
 
 
