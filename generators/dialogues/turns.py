@@ -11,7 +11,7 @@ from generators.checks import line_check
 from generators.conversations import Conversation, read_blind
 from generators.dialogues.scenes import DialogueScene, Premise, lines_of
 from generators.draws import Drawn, Question, draw
-from generators.parsing import Reply, clean_line, end_sentence, string, structure
+from generators.parsing import Reply, clean_line, end_sentence, string, structure, without_own_address
 from generators.prompts import EXAMPLE_NAMES, load_prompt
 from generators.shares import row_seed
 from generators.utterances import BANNED, INTENSITIES, because
@@ -92,7 +92,9 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
             avoid_words=tuple(word for word in naming if " " not in word),
             writer=scene.plan.writers[planned.speaker],
         ),
-        read=lambda answer: end_sentence(clean_line(answer.says, speaker=speaker), bound=LINE_CHARS),
+        read=lambda answer: end_sentence(
+            without_own_address(clean_line(answer.says, speaker=speaker), speaker=speaker), bound=LINE_CHARS
+        ),
         gates=turn_gates(
             speaker=speaker,
             other=other,
