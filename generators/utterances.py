@@ -19,6 +19,7 @@ from validators.gates import copies_nothing, names_no_label, naming_words
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage
+from validators.taxonomy import Label
 from validators.verdicts import ACCEPTED, Verdict
 
 MANNERS = {
@@ -119,6 +120,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
         prompt = load_prompt("utterance")
         values |= {
             "emotion": scene.emotion,
+            "expression": expression_of(scene.label),
             "intensity": INTENSITIES[plan.intended.intensity or 2],
             "cause": because(plan.intended.cause),
             "banned": ", ".join(scene.synonyms[:BANNED]),
@@ -171,6 +173,11 @@ def _read(drawn: Drawn[LineReply]) -> Readings | None:
 
 def _place(row: RejectedRow) -> str:
     return f"{row.stage}/{row.reason}"
+
+
+def expression_of(label: Label) -> str:
+    """Say how an emotion shows in a line, as a sentence of the prompt; "" where the taxonomy does not tell."""
+    return f" Who feels so may {label.shows_by}." if label.shows_by else ""
 
 
 def because(cause: str) -> str:

@@ -28,15 +28,27 @@ Synonyms = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
 class Label(Record):
-    """One emotion. `synonyms` are the words that name it, so that a text naming its label can be found."""
+    """One emotion. `synonyms` are the words that name it, so that a text naming its label can be found.
+
+    `expression` is what somebody who feels so does in a line, as a verb phrase: a small writer must be told. A label
+    without one has that of its canonical label.
+    """
 
     name: Name
     title: Text
     definition: str
+    expression: str = ""
     synonyms: Synonyms = ()
     valence: Annotated[float, Field(ge=-1, le=1)]
     arousal: Annotated[float, Field(ge=0, le=1)]
     canonical: Text | None = None
+
+    @property
+    def shows_by(self) -> str:
+        """How the emotion shows in a line: its own expression, or that of its canonical label; "" if neither tells."""
+        if self.expression or self.canonical is None:
+            return self.expression
+        return builtin_taxonomy(CANONICAL).label(self.canonical).expression
 
 
 class Taxonomy(Record):
@@ -146,6 +158,7 @@ def canonical_names() -> tuple[str, ...]:
 
 
 def taxonomy_sha256(taxonomy: Taxonomy) -> str:
-    """Hash of everything in the taxonomy, whatever file it came from."""
-    canonical = json.dumps(taxonomy.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """Hash of everything in the taxonomy, and of what its labels take from canonical ones, whatever file it is from."""
+    content = taxonomy.model_dump(mode="json") | {"shows_by": [label.shows_by for label in taxonomy.labels]}
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

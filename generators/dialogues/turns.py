@@ -14,7 +14,7 @@ from generators.draws import Drawn, Question, draw
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, without_own_address
 from generators.prompts import EXAMPLE_NAMES, load_prompt
 from generators.shares import row_seed
-from generators.utterances import BANNED, INTENSITIES, because
+from generators.utterances import BANNED, INTENSITIES, because, expression_of
 from validators.dialogue_records import PlannedTurn, Turn
 from validators.records import Intended, RejectedRow
 from validators.roles import Passage
@@ -81,6 +81,7 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
                 "emotion": _feeling(scene, planned),
                 # an event would only bring back the feeling that is not to be there
                 "cause": because(premise.causes[number]) if planned.intensity else "",
+                "expression": expression_of(scene.labels[planned.label]),
                 "most": str(scene.settings.bounds.max_words),
                 "banned": ", ".join(naming[:BANNED]) or "feel, feeling",
             },
