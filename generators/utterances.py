@@ -6,6 +6,7 @@ that gives cause for it, each text is read blind and written again where the emo
 kept with its reason.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -120,7 +121,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
         prompt = load_prompt("utterance")
         values |= {
             "emotion": scene.emotion,
-            "expression": expression_of(scene.label),
+            "expression": expression_of(scene.label, plan.seed),
             "intensity": INTENSITIES[plan.intended.intensity or 2],
             "cause": because(plan.intended.cause),
             "banned": ", ".join(scene.synonyms[:BANNED]),
@@ -175,9 +176,12 @@ def _place(row: RejectedRow) -> str:
     return f"{row.stage}/{row.reason}"
 
 
-def expression_of(label: Label) -> str:
-    """Say how an emotion shows in a line, as a sentence of the prompt; "" where the taxonomy does not tell."""
-    return f" Who feels so may {label.shows_by}." if label.shows_by else ""
+def expression_of(label: Label, seed: int) -> str:
+    """Tell one of the ways in which an emotion shows in a line, as a sentence of the prompt; "" where none is known.
+
+    One, drawn by the row's seed: told of several, a small model does the first of them in every row.
+    """
+    return f" Who feels so may {random.Random(seed).choice(label.shows_by)}." if label.shows_by else ""
 
 
 def because(cause: str) -> str:

@@ -81,7 +81,7 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
                 "emotion": _feeling(scene, planned),
                 # an event would only bring back the feeling that is not to be there
                 "cause": because(premise.causes[number]) if planned.intensity else "",
-                "expression": expression_of(scene.labels[planned.label]),
+                "expression": expression_of(scene.labels[planned.label], plan.seed),
                 "most": str(scene.settings.bounds.max_words),
                 "banned": ", ".join(naming[:BANNED]) or "feel, feeling",
             },
