@@ -6,7 +6,6 @@ that gives cause for it, each text is read blind and written again where the emo
 kept with its reason.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from generators.draws import Drawn, Question, draw, missed
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
-from validators.gates import copies_nothing, names_no_label, naming_words
+from validators.gates import Gate, copies_nothing, names_no_label, naming_words
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage
@@ -45,13 +44,14 @@ SITUATION_CHARS = 220  # a sentence or two; what comes after is mostly said twic
 BANNED = 4  # words that the prompt forbids by name; the gate knows them all, and a longer list costs more than it saves
 ATTEMPTS = 2  # at a situation: what came before is paid for, so one more try is worth it
 REWRITINGS = 4  # a line is ambiguous at the first in one case of three; all that a lost one cost is paid for by then
-
+CUE_NGRAM = 5  # "I can't believe it" is anybody's; "I am here, I will stay with you" is the prompt's
 
 ADVICE = {
     "not_first_person": "But that is told by somebody else. Say it yourself, as I, to whoever is there.",
     "names_its_speaker": "But that is your own name: you speak as I. Say it to somebody else.",
     "copies_section": "But those words stand in the scene. Say it in your own.",
     "too_long": "But that is too long. Say it in one short sentence.",
+    "prompt_residue": "But that was an example. Say something of your own.",
 }
 """What the writer is told after a rule failed its line: without, a small model fails by the same rule again."""
 
@@ -142,7 +142,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
                 avoid_words=scene.avoid_words,
             ),
             read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
-            gates=scene.line_gates(prompt),
+            gates=[*scene.line_gates(prompt), in_own_words(values.get("expression", ""))],
             attempts=scene.settings.candidates,
             temperature=scene.settings.temperature,
             check=line_check(scene.plan.intended.label, scene.settings.rule),
@@ -181,7 +181,13 @@ def expression_of(label: Label, seed: int) -> str:
 
     One, drawn by the row's seed: told of several, a small model does the first of them in every row.
     """
-    return f" Who feels so may {random.Random(seed).choice(label.shows_by)}." if label.shows_by else ""
+    ways = label.shows_by
+    return f" Who feels so may {ways[seed % len(ways)]}." if ways else ""
+
+
+def in_own_words(expression: str) -> Gate:
+    """Reject a line that says the words by which it was told how the emotion shows; an idiom of them may stand."""
+    return lambda text: copies_nothing(text, source=expression, n=CUE_NGRAM, reason="prompt_residue")
 
 
 def because(cause: str) -> str:
