@@ -96,7 +96,7 @@ def test_bad_replies_become_rejected_rows_with_their_reply(tmp_path):
     release = run_build(
         recipe,
         tmp_path / "out",
-        "writer.options={faults: {garbage: 0.25, truncated: 0.25}}",
+        "writer.options={faults: {garbage: 0.4, truncated: 0.3}}",
         "utterances.candidates=1",
         "gates.max_reason_share=0.9",
     )
