@@ -13,12 +13,13 @@ from huggingface_hub import constants
 
 from flows.manifest import read_manifest
 from flows.publishing import TRIES, publish
-from flows.release_audit import CARD_NUMBER, EMAIL, PHONE, SECRETS, _is_card
+from flows.release_audit import SECRETS
 from tests.doubles.hub import LoopbackHub
 from tests.flows.builds import build_in_turn, command, write_recipe
 from tests.flows.test_dialogues import DIALOGUES, READ
 from tests.flows.test_speech import SPEECH
 from validators.errors import GateError, HubError, InputError
+from validators.personal_data import CARD_NUMBER, EMAIL, PHONE, is_card
 
 pytestmark = pytest.mark.server
 
@@ -306,7 +307,7 @@ def test_what_is_searched_for_is_found_and_prose_is_not(pattern, text, found):
 
 
 @pytest.mark.parametrize(
-    ("digits", "is_card"), [("4111 1111 1111 1111", True), ("4111111111111112", False), ("0" * 16, False)]
+    ("digits", "told"), [("4111 1111 1111 1111", True), ("4111111111111112", False), ("0" * 16, False)]
 )
-def test_a_payment_card_is_told_by_its_check_digit(digits, is_card):
-    assert _is_card(digits) == is_card
+def test_a_payment_card_is_told_by_its_check_digit(digits, told):
+    assert is_card(digits) == told
