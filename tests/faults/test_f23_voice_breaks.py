@@ -20,7 +20,7 @@ from generators.speech.voices import SAMPLE_RATE, Samples, Speech
 from tests.flows.builds import build_in_turn, rows, write_recipe
 from tests.flows.test_speech import SPEECH
 from tests.generators.speech.test_takes import Ear, planned, studio
-from validators.errors import ModelError
+from validators.errors import GateError, ModelError
 from validators.records import RejectedRow
 
 pytestmark = pytest.mark.fault
@@ -63,11 +63,11 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "a moment": (lambda samples: samples[:1000], "silent"),
     "clipped": (lambda samples: np.clip(samples * 50, -1, 1), "clipped"),
     "beyond full scale": (with_one(1.5), "clipped"),
-    "a static tail": (static_tail, "too_long"),
-    "never stops": (lambda samples: np.tile(samples, 30), "too_long"),
+    "a static tail": (static_tail, "too_slow"),
+    "never stops": (lambda samples: np.tile(samples, 30), "too_slow"),
     "silence at the end": (lambda samples: np.concatenate([samples, np.zeros(3 * SAMPLE_RATE, "f4")]), "silent_end"),
-    "half the words": (lambda samples: samples[: len(samples) // 6], "too_short"),
-    "slower by four": (lambda samples: np.repeat(samples, 4), "too_long"),
+    "half the words": (lambda samples: samples[: len(samples) // 6], "too_fast"),
+    "slower by four": (lambda samples: np.repeat(samples, 4), "too_slow"),
 }
 
 
@@ -129,10 +129,11 @@ def test_the_length_is_that_of_the_samples_whatever_the_header_says() -> None:
 
 
 @pytest.mark.parametrize(("option", "reason"), [("hang_on", "hangs"), ("crash_on", "crashed")])
-def test_a_voice_that_always_breaks_ends_the_run_and_not_before(tmp_path: Path, option: str, reason: str) -> None:
+def test_a_voice_that_always_breaks_costs_every_clip_and_the_release(tmp_path: Path, option: str, reason: str) -> None:
     settings = (f"speech.voice.options={{{option}: i}}", "speech.timeout_s=8", "gates.max_reason_share=1")
     recipe = write_recipe(tmp_path, rows=3, extra=SPEECH)
-    build_in_turn(recipe, tmp_path / "out", *settings, "utterances.contextual_rows=0")
+    with pytest.raises(GateError, match="kept_clips: 0"):  # a release without the sound asked for is none
+        build_in_turn(recipe, tmp_path / "out", *settings, "utterances.contextual_rows=0")
     lost = rows(tmp_path / "out", "work/speech/rejected-*.parquet")
     assert {row["reason"] for row in lost} == {reason}
 

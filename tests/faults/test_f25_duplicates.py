@@ -25,7 +25,7 @@ BREAK: dict[str, Any] = {
     "NaN": lambda vectors: np.where(np.arange(vectors.shape[1]) == 3, np.nan, vectors).astype(np.float32),
     "one NaN row": lambda vectors: np.where(np.arange(len(vectors))[:, None] == 1, np.nan, vectors).astype(np.float32),
     "zero": np.zeros_like,
-    "infinite": lambda vectors: vectors * np.inf,
+    "infinite": lambda vectors: np.full_like(vectors, np.inf),
     "too few": lambda vectors: vectors[:-1],
     "too many": lambda vectors: np.repeat(vectors, 2, axis=0),
     "flat": lambda vectors: vectors[:, 0],

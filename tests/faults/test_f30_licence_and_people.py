@@ -52,7 +52,7 @@ def stories_with(folder: Path, old: str, new: str) -> str:
     ("writer", "story", "licence"),
     [
         ("CC-BY-NC-4.0", "CC0-1.0", "CC-BY-NC-4.0"),
-        ("unknown", "CC0-1.0", "unknown"),
+        ("research only", "CC0-1.0", "research only"),
         ("MIT", "all rights reserved", "all rights reserved"),
     ],
 )
