@@ -25,7 +25,7 @@ def told(case: Case, *settings: str) -> dict[str, Any]:
     return summary
 
 
-@pytest.mark.parametrize("budget", ["budget.calls=70", "budget.tokens=12000"])
+@pytest.mark.parametrize("budget", ["budget.calls=70", "budget.tokens=24000"])
 def test_it_stops_with_what_it_has_and_goes_on_with_more(tmp_path: Path, budget: str) -> None:
     case = new_case(tmp_path)
     first = told(case, budget)

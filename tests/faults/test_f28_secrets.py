@@ -80,7 +80,7 @@ def test_a_recipe_with_a_secret_is_refused_and_not_repeated(tmp_path: Path, sett
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("secret", [TOKEN, KEY, "AKIA" + "ABCDEFGHIJKLMNOP", "http://ida:hunter2@example.org/x"])
+@pytest.mark.parametrize("secret", [TOKEN, KEY, "AKIA" + "ABCDEFGHIJKLMNOP", "xoxb-" + "123456789012-abc"])
 def test_what_a_model_brought_in_is_not_published_and_not_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secret: str
 ) -> None:
