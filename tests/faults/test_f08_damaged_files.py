@@ -133,7 +133,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("name", ["work/summary.json", "work/judgement.json", "quality.json", "README.md"])
-@pytest.mark.parametrize("seventh", [0, 3])
+@pytest.mark.parametrize("seventh", [3])
 def test_a_build_that_was_finished_is_made_whole_again(
     finished: tuple[Path, Path], tmp_path: Path, name: str, seventh: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_build_that_was_finished_is_made_whole_again(
     assert verify_release(root) == []
 
 
-@pytest.mark.parametrize("seventh", SEVENTHS)
+@pytest.mark.parametrize("seventh", [0, 3, 6])
 def test_every_kind_of_file_of_a_build_at_once(finished: tuple[Path, Path], tmp_path: Path, seventh: int) -> None:
     recipe, output = finished
     root = shutil.copytree(output, tmp_path / "out")

@@ -59,14 +59,14 @@ def test_a_file_of_the_release(
     assert (root / "manifest.json").read_bytes() == (output / "manifest.json").read_bytes()
 
 
-FILES = ("part-00000.parquet", "rejected-00000.parquet", "part-00000.done.json")
-STAGES = ("evidence", "plan", "utterances", "duplicates")
+RECORD, KEPT, REJECTED = "part-00000.done.json", "part-00000.parquet", "rejected-00000.parquet"
 
 
 @pytest.mark.parametrize(
     ("stage", "file", "what"),
-    [(stage, file, what) for stage in STAGES for file in FILES for what in (delete, rename)]
-    + [("utterances", file, swap) for file in FILES],
+    [(stage, file, delete) for stage in ("evidence", "plan", "utterances", "duplicates") for file in (RECORD, KEPT)]
+    + [("utterances", REJECTED, rename), ("utterances", KEPT, rename), ("plan", REJECTED, delete)]
+    + [("utterances", file, swap) for file in (RECORD, KEPT, REJECTED)],
 )
 def test_a_file_of_a_finished_shard(
     finished: tuple[Path, Path],

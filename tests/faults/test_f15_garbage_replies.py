@@ -79,7 +79,7 @@ def test_of_doubled_keys_the_last_is_read_and_judged(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("field", ['"feelings"', '"characters"', '"situation"'])
-@pytest.mark.parametrize("kind", ["empty", "nested", "1e400", "1 MB of ha"])
+@pytest.mark.parametrize("kind", ["nested", "1 MB of ha"])
 def test_garbage_at_another_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, kind: str) -> None:
     reply = GARBAGE[kind][0]
     answer_lines(monkeypatch, lambda number, request, good: reply if number % 3 == 0 else None, field)

@@ -102,6 +102,9 @@ def test_broken_from_the_first_word_it_costs_the_clip_too(name: str) -> None:
     made = with_voice(BrokenVoice(fault, first=0), Ear()).make(planned())
     assert isinstance(made, RejectedRow)
     assert (made.gate, made.reason) == ("voice", reason)
+    voice = BrokenVoice(fault, first=0, last=1)  # by now it could say what it is known by, but is not asked to
+    assert isinstance(with_voice(voice, Ear()).make(planned()), RejectedRow)
+    assert voice.count == 2
     mended = with_voice(BrokenVoice(fault, first=0, last=0), Ear()).make(planned())
     assert isinstance(mended, Made)  # said again with another seed
 

@@ -48,7 +48,9 @@ def test_a_broken_encoder_is_told_and_nothing_is_dropped_by_it(
         build_in_turn(write_recipe(tmp_path, rows=12), tmp_path / "out", *SETTINGS)
     assert caught.value.next_step
     assert not (tmp_path / "out" / "manifest.json").exists()
-    monkeypatch.undo()
+    if name != "NaN":
+        return
+    monkeypatch.undo()  # with an encoder that works the same command goes on
     release = build_in_turn(write_recipe(tmp_path, rows=12), tmp_path / "out", *SETTINGS)
     assert release.planned == release.kept + release.rejected
 

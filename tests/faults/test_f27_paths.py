@@ -4,6 +4,7 @@ none is ever a path, ids are ours, links are refused, and only listed files are 
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,10 +78,19 @@ def test_no_such_name_is_taken_for_a_run_or_a_writer(tmp_path: Path, name: str) 
     assert [path.name for path in tmp_path.iterdir()] == ["echo.yaml"]
 
 
-@pytest.mark.parametrize("place", ["data/utterances/train-00000-of-00001.parquet", "README.md", "data/utterances"])
-def test_a_link_in_a_release_is_told_and_never_followed(tmp_path: Path, place: str) -> None:
-    recipe, output = write_recipe(tmp_path, rows=8), tmp_path / "out"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("finished")
+    recipe, output = write_recipe(folder, rows=8), folder / "out"
     build_in_turn(recipe, output)
+    return recipe, output
+
+
+@pytest.mark.parametrize("place", ["data/utterances/train-00000-of-00001.parquet", "README.md", "data/utterances"])
+def test_a_link_in_a_release_is_told_and_never_followed(
+    finished: tuple[Path, Path], tmp_path: Path, place: str
+) -> None:
+    recipe, output = finished[0], shutil.copytree(finished[1], tmp_path / "out")
     elsewhere = tmp_path / "elsewhere"
     (output / place).rename(elsewhere)
     (output / place).symlink_to(elsewhere)
@@ -94,9 +104,8 @@ def test_a_link_in_a_release_is_told_and_never_followed(tmp_path: Path, place: s
 
 
 @pytest.mark.parametrize("stranger", ["data/utterances/notes.txt", "data/.env", "data/x/train-00000-of-00001.parquet"])
-def test_a_file_that_nobody_listed_is_not_published(tmp_path: Path, stranger: str) -> None:
-    output = tmp_path / "out"
-    build_in_turn(write_recipe(tmp_path, rows=8), output)
+def test_a_file_that_nobody_listed_is_not_published(finished: tuple[Path, Path], tmp_path: Path, stranger: str) -> None:
+    output = shutil.copytree(finished[1], tmp_path / "out")
     (output / stranger).parent.mkdir(exist_ok=True)
     (output / stranger).write_bytes(b"TOKEN=1")
     with pytest.raises(GateError, match="not in the manifest"):
@@ -104,9 +113,8 @@ def test_a_file_that_nobody_listed_is_not_published(tmp_path: Path, stranger: st
 
 
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "data/../../x", "data/utterances/x.parquet", ".git/config"])
-def test_a_manifest_that_leads_elsewhere_is_refused(tmp_path: Path, path: str) -> None:
-    output = tmp_path / "out"
-    build_in_turn(write_recipe(tmp_path, rows=8), output)
+def test_a_manifest_that_leads_elsewhere_is_refused(finished: tuple[Path, Path], tmp_path: Path, path: str) -> None:
+    output = shutil.copytree(finished[1], tmp_path / "out")
     content = read_manifest(output).model_dump(mode="json")
     content["files"][0]["path"] = path
     (output / "manifest.json").write_bytes(seal(content))
