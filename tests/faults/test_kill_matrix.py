@@ -97,8 +97,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = [one for one in matrix if all_of_it or one in SLICE]
         metafunc.parametrize(("kind", "point", "action"), chosen, ids=["-".join(one) for one in chosen])
     if "seed" in metafunc.fixturenames:
-        matrix = [(kind, seed) for kind in KINDS for seed in SEEDS]
-        metafunc.parametrize(("kind", "seed"), matrix if metafunc.config.getoption("--soak") else matrix[:1])
+        pairs = [(kind, seed) for kind in KINDS for seed in SEEDS]
+        metafunc.parametrize(("kind", "seed"), pairs if metafunc.config.getoption("--soak") else pairs[:1])
 
 
 def assert_goes_on(case: Case, whole: Whole, tally: Tally, slots: int) -> None:
