@@ -7,7 +7,7 @@ SPEECH := $(VENV)/.speech
 COQUI := $(VENV)/.coqui
 DEV := $(VENV)/.dev
 
-.PHONY: dataset speech test lint models setup setup-speech setup-coqui setup-dev voices bench clean
+.PHONY: dataset speech test faults lint models setup setup-speech setup-coqui setup-dev voices bench clean
 
 dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
@@ -17,6 +17,10 @@ speech: setup-speech          ## build a small real dataset of clips into output
 
 test: lint                    ## all checks: ruff, mypy, tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+faults: setup-dev             ## what takes long: the whole kill matrix, 50,000 rows, and the mutants
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist loadfile tests/faults
+	$(BIN)/python -m tests.faults.mutants
 
 lint: setup-dev
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ from flows.dialogue_rounds import fill_dialogues
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import done_evidence, evidence_shards, make_evidence, read_evidence
 from flows.prefect_setup import prefect_api
+from flows.preflight import check_machine
 from flows.progress import Progress
 from flows.quotas import MakeAll, MakeShard, fill_quotas
 from flows.release import Release, close_run, final_tables, is_finished
@@ -30,6 +31,7 @@ def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = Fal
     with open_run_of(inputs, root, progress, rebuild=rebuild) as run:
         if is_finished(run):
             return build_release(run, in_turn)
+        check_machine(run)
         with prefect_api():
             return build_with_prefect(run)
 

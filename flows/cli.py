@@ -60,6 +60,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build the dataset of a recipe, or go on with the one begun in its folder."""
+    from flows.atomic import make_folders
     from flows.build import build as build_dataset
     from flows.progress import ConsoleProgress, SilentProgress
     from flows.recipe import load_recipe
@@ -69,7 +70,7 @@ def build(
     loaded = load_recipe(recipe, settings or [])
     inputs = read_inputs(loaded, after or ())
     root = output or Path("outputs") / loaded.name
-    root.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(root.parent)
     if as_json:
         release = build_dataset(inputs, root, SilentProgress(), rebuild=rebuild)
         typer.echo(json.dumps(summary(release) | {"folder": str(release.folder)}, ensure_ascii=False))

@@ -235,6 +235,7 @@ def _late_chat(role: Writer, weights: ResolvedWeights | None) -> LateChat:
         threads=role.threads,
         base_url=role.base_url or "",
         api_key=_read_key(role.api_key_env),
+        api_key_env=role.api_key_env or "",
         timeout_s=role.timeout_s,
         options=role.options,
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.atomic import storage_errors, write_bytes
+from flows.atomic import write_bytes
 from flows.card import render_card
 from flows.croissant import render_croissant
 from flows.dialogue_rounds import Talked
@@ -25,6 +25,7 @@ from flows.run_folder import AccountingError
 from flows.run_identity import CROISSANT
 from flows.runs import Run
 from flows.speech import Spoken, known_as_sound, with_voices
+from flows.told import SUMMARY, read_told
 from flows.utterances import STAGE as UTTERANCES_STAGE
 from validators.clip_quality import clip_quality
 from validators.dialogue_quality import dialogue_quality
@@ -33,7 +34,6 @@ from validators.schemas import REJECTED, UTTERANCES
 from validators.tables import reasons_table, yield_table
 
 JUDGEMENT = "judgement.json"
-SUMMARY = "summary.json"
 CONFIG = "utterances"
 DIALOGUES_CONFIG = "dialogues"
 CLIPS_CONFIG = "clips"
@@ -70,7 +70,8 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
     """
     kept, rejected = final_tables(run, filled)
     finished = is_finished(run)
-    short = _read_short(run) if finished else filled.short
+    told = read_told(run.folder) if finished else None
+    short = told.short if told else filled.short
     if talked is not None and spoken is not None:
         talked = replace(talked, kept=with_voices(talked.kept, spoken))
     release = _describe(run, filled, short, kept, rejected, talked, spoken)
@@ -127,11 +128,13 @@ def _by_split(table: pa.Table) -> dict[str, pa.Table]:
 
 
 def is_finished(run: Run) -> bool:
-    """Whether the folder holds the whole release of this run."""
+    """Whether the folder holds the whole release of this run, with the summary and the plans that it was made by."""
     return (
         run.folder.manifest.exists()
         and not verify_release(run.folder.root)
         and read_manifest(run.folder.root).fingerprint == run.folder.fingerprint
+        and (told := read_told(run.folder)) is not None
+        and told.has_its_plans(run.folder)
     )
 
 
@@ -262,12 +265,6 @@ def _usage(run: Run, kept: int) -> dict[str, float]:
         "seconds_per_kept_row": round(text_s / kept, 2) if kept else 0.0,
         **{f"{stage}_s": round(seconds, 1) for stage, seconds in run.stage_s.items()},
     }
-
-
-def _read_short(run: Run) -> dict[str, str]:
-    """Why labels fell short, as it was found when the release was made."""
-    with storage_errors(run.folder.work / SUMMARY):
-        return dict(json.loads((run.folder.work / SUMMARY).read_bytes())["short"])
 
 
 def _write_json(path: Path, content: object) -> None:

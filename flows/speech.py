@@ -5,6 +5,7 @@ work/clip_plan/part-00000.parquet  which clips are made, by which voices; writte
 work/speech/part-*.parquet         its shards, with their sound
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -188,9 +189,10 @@ def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[Planned
         check_voice(name, cards)
     labels = [name for name in run.taxonomy.names if name != run.taxonomy.neutral]
     planned = plan_clips(role, said, cards, labels, before=before, seed=run.recipe.seed)
+    free = next(number for number in itertools.count() if run.folder.done(PLAN, number) is None)
     run.folder.write_shard(
         PLAN,
-        len(run.folder.stage_records(PLAN)),
+        free,  # a plan that was lost leaves a gap, and none after it may be overwritten
         planned=len(planned),
         kept=to_table(planned, PLANNED_CLIPS),
         rejected=REJECTED.empty_table(),

@@ -6,6 +6,8 @@ two cores. A worker that hangs is ended and replaced.
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -61,7 +63,9 @@ class StudioPool:
         self._spec = spec
         self._timeout_s = timeout_s
         # a fork would copy the threads and locks of the engines of this process
-        self._pool: Any = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+        self._pool: Any = ProcessPool(
+            max_workers=workers, initializer=_end_with_parent, context=multiprocessing.get_context("spawn")
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -92,6 +96,17 @@ class StudioPool:
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _end_with_parent() -> None:
+    """End this worker with the run: one that hangs in its engine reads no pipe and would outlive a killed run."""
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
 
 
 _open: tuple[StudioSpec, Studio] | None = None

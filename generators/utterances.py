@@ -8,6 +8,7 @@ kept with its reason.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from generators.checks import line_check, rewriting_check
 from generators.conversations import Conversation, read_blind
@@ -261,11 +262,11 @@ def write_ambiguous(scene: Scene, line: Written, context: str) -> Conversation[D
         read=lambda answer: end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS),
         gates=[
             *scene.line_gates(prompt),
-            lambda text: differs(text, line.text),
+            partial(differs, line=line.text),
             # of any feeling: a small model says "happy" where it may not say "glad"
-            lambda text: names_no_label(text, synonyms=scene.feelings),
+            partial(names_no_label, synonyms=scene.feelings),
             # the examples' rewritings fit anywhere, and four words of one are no chance
-            lambda text: copies_nothing(text, source=prompt.text, n=4, reason="prompt_residue"),
+            partial(copies_nothing, source=prompt.text, n=4, reason="prompt_residue"),
         ],
         attempts=REWRITINGS,
         temperature=scene.settings.temperature,
