@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from validators.duplicates import BLOCK_ROWS, MARGIN, near_duplicates
+from validators.duplicates import near_duplicates
+from validators.nearest import BLOCK_ROWS, MARGIN
 
 DIMENSIONS = 384  # as all-MiniLM-L6-v2
 TOPIC_ROWS = 50
