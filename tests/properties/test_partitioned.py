@@ -41,7 +41,7 @@ def search(folder: Path, ids: list[str], vectors: Vectors, similarity: float, **
 
 
 @pytest.mark.usefixtures("small")
-@settings(max_examples=60, deadline=None)  # which imports scikit-learn once, and writes files
+@settings(max_examples=40, deadline=None)  # which imports scikit-learn once, and writes files
 @given(data=datasets(), count=st.integers(1, 6), last=st.sampled_from([0, 4, 100]))
 def test_agrees_with_the_search_of_all_pairs(tmp_path_factory, data, count, last):
     ids, vectors, similarity = data
@@ -52,6 +52,7 @@ def test_agrees_with_the_search_of_all_pairs(tmp_path_factory, data, count, last
 
 
 @pytest.mark.usefixtures("small")
+@settings(deadline=None)
 @given(data=datasets())
 def test_a_bound_changes_nothing(data):
     ids, vectors, similarity = data
@@ -61,6 +62,7 @@ def test_a_bound_changes_nothing(data):
         assert with_bound == near_duplicates(ids, vectors, similarity=similarity, block_rows=4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(20, 60), st.sampled_from([0.3, 0.7, 0.95]))
 def test_heads_never_say_less_than_the_cosine(seed, dimensions, floor):
     random = np.random.default_rng(seed)
