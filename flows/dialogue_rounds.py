@@ -18,6 +18,7 @@ from flows.dialogue_role import Dialogues
 from flows.dialogues import STAGE, make_dialogues
 from flows.duplicates import repeated_row
 from flows.earlier import whole_text
+from flows.partitioned import FOLDER, PartitionedSearch
 from flows.quotas import MakeAll, budget_spent
 from flows.run_folder import DoneRecord
 from flows.runs import Run
@@ -158,6 +159,7 @@ def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
         [*before.values(), *(whole_text(row["turns"]) for row in rows.values())],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
+        large=PartitionedSearch(run.folder.work / FOLDER),
     )
     rejected = [
         repeated_row(

@@ -24,7 +24,9 @@ from validators.nearest import DECIMALS, Heads, Nearest, Rows, Singles
 from validators.partitions import search
 
 LAST_ROWS = 16_384  # rows left undecided that are compared with each other at once, in half a second
-REACH = 1.0
+FROM_ROWS = 200_000  # below, all pairs take minutes; see docs/scale.md
+REACH = 1.0  # exact, whatever the partitions
+FOLDER = "neighbours"
 UNDECIDED, NEWLY_KEPT, KEPT, DROPPED = range(4)
 UNITS: Final = 10**DECIMALS  # similarities are whole numbers of these on disk
 FOUND: Final = np.dtype([("row", np.uint32), ("keeper", np.uint32), ("similarity", np.uint32)])
@@ -37,6 +39,7 @@ class PartitionedSearch:
     """Finds near duplicates in a folder of its own, which is removed afterwards."""
 
     path: Path
+    from_rows: int = FROM_ROWS
     reach: float = REACH
     count: int | None = None
     """How many partitions; None leaves it to the number of rows."""

@@ -11,15 +11,15 @@ A block of rows meets the kept rows before it, tile by tile, and then itself: me
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from validators.errors import ModelError
-from validators.nearest import BLOCK_ROWS, NEXT_STEP, TILE_ROWS, Heads, Nearest, Rows, bound_of, lengths_of
+from validators.nearest import BLOCK_ROWS, NEXT_STEP, TILE_ROWS, Heads, Nearest, Rows, Singles, bound_of, lengths_of
 from validators.roles import Encoder
 
 ENCODE_ROWS = 1024  # fixed, so that the encoder sees the same batches whatever the block size
@@ -35,13 +35,37 @@ class Duplicate:
     kind: Literal["exact", "near"]
 
 
+class LargeSearch(Protocol):
+    """A search for near duplicates of more vectors than are compared all with all."""
+
+    @property
+    def from_rows(self) -> int:
+        """The number of vectors from which on it is used."""
+        ...
+
+    def room(self, n_rows: int, dimensions: int) -> Singles:
+        """Make room for vectors, in the order of their ids."""
+        ...
+
+    def near_duplicates(self, ids: Sequence[str], *, similarity: float) -> list[Duplicate]:
+        """Search the vectors that lie in the room, as `near_duplicates` does."""
+        ...
+
+
 def find_duplicates(
-    ids: Sequence[str], texts: Sequence[str], encoder: Encoder, *, similarity: float, block_rows: int = BLOCK_ROWS
+    ids: Sequence[str],
+    texts: Sequence[str],
+    encoder: Encoder,
+    *,
+    similarity: float,
+    block_rows: int = BLOCK_ROWS,
+    large: LargeSearch | None = None,
 ) -> list[Duplicate]:
     """Find the rows to drop so that no two kept rows have equal normalised texts or a cosine of `similarity` or more.
 
     Texts that differ in case, white space or punctuation alone share one vector: that of the first of them by id, the
     only one that is encoded and can be kept. Where that one is dropped as a near duplicate, its copies follow it.
+    Many vectors are left to `large`, if there is one.
     Returns one entry per dropped row, ordered by row id.
     """
     if len(texts) != len(ids):
@@ -53,8 +77,13 @@ def find_duplicates(
     if not copies:
         return []
     firsts = [rows[0] for rows in copies.values()]
-    vectors = _encode([ids[row] for row in firsts], [texts[row] for row in firsts], encoder)
-    near = near_duplicates([ids[row] for row in firsts], vectors, similarity=similarity, block_rows=block_rows)
+    first_ids, first_texts = [ids[row] for row in firsts], [texts[row] for row in firsts]
+    if large and len(firsts) >= large.from_rows:
+        _encode(first_ids, first_texts, encoder, large.room)
+        near = large.near_duplicates(first_ids, similarity=similarity)
+    else:
+        vectors = _encode(first_ids, first_texts, encoder, _in_memory)
+        near = near_duplicates(first_ids, vectors, similarity=similarity, block_rows=block_rows)
     dropped = {duplicate.row_id: duplicate for duplicate in near}
     found = list(near)
     for first, *others in copies.values():
@@ -155,13 +184,17 @@ def _check_arguments(ids: Sequence[str], similarity: float, block_rows: int) -> 
         raise ValueError(f"block_rows must be at least 1, not {block_rows}")
 
 
-def _encode(ids: Sequence[str], texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
+def _in_memory(n_rows: int, dimensions: int) -> Singles:
+    return np.empty((n_rows, dimensions), dtype=np.float32)
+
+
+def _encode(ids: Sequence[str], texts: Sequence[str], encoder: Encoder, room: Callable[[int, int], Singles]) -> Singles:
     """Embed at least one text, ENCODE_ROWS at a time, as one array of shape (rows, dimensions)."""
-    vectors = np.empty((len(texts), 0), dtype=np.float32)
+    vectors = _in_memory(len(texts), 0)
     for block in _blocks(len(texts), ENCODE_ROWS):
         encoded = encoder.encode(texts[block])
         if block.start == 0 and encoded.ndim == 2:
-            vectors = np.empty((len(texts), encoded.shape[1]), dtype=np.float32)
+            vectors = room(len(texts), encoded.shape[1])
         if encoded.shape != vectors[block].shape:
             raise ModelError(
                 f"an array of shape {encoded.shape} came back for {len(texts[block])} texts",

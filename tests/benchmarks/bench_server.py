@@ -143,9 +143,10 @@ async def rollout(document, generate):
     messages = [{"role": "system", "content": system}, {"role": "user", "content": document.text}]
     return await generate({"messages": messages, "max_tokens": 120, "temperature": 0.8})
 with tempfile.TemporaryDirectory() as folder:
-    config = InferenceConfig(server_type="endpoint", endpoint_url=base_url.removesuffix("/v1"), model_name_or_path="mock",
-        max_concurrent_generations=slots, max_concurrent_documents=slots, metric_interval=3600)
-    runner = InferenceRunner(rollout_fn=rollout, config=config, output_writer=JsonlWriter(folder + "/out"),
+    config = InferenceConfig(server_type="endpoint", endpoint_url=base_url.removesuffix("/v1"),
+        model_name_or_path="mock", max_concurrent_generations=slots, metric_interval=3600)
+    writer = JsonlWriter(folder + "/out", output_filename="${rank}_chunk_${chunk_index}.jsonl")
+    runner = InferenceRunner(rollout_fn=rollout, config=config, output_writer=writer,
         checkpoints_local_dir=folder + "/checkpoints", records_per_chunk=1000)
     documents = (Document(text=f"Row {row}: what does the miller say to the bear?", id=str(row)) for row in range(rows))
     began, used = time.perf_counter(), time.process_time()
@@ -162,7 +163,8 @@ base_url, rows, slots, system = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]),
 with tempfile.TemporaryDirectory() as folder:
     provider = dd.ModelProvider(name="mock", endpoint=base_url, provider_type="openai", api_key="none")
     model = dd.ModelConfig(alias="writer", model="mock", provider="mock", skip_health_check=True,
-        inference_parameters=dd.ChatCompletionInferenceParams(temperature=0.8, max_tokens=120, max_parallel_requests=slots))
+        inference_parameters=dd.ChatCompletionInferenceParams(
+            temperature=0.8, max_tokens=120, max_parallel_requests=slots))
     builder = dd.DataDesignerConfigBuilder(model_configs=[model])
     builder.add_column(dd.SamplerColumnConfig(name="row", sampler_type=dd.SamplerType.UUID,
         params=dd.UUIDSamplerParams()))

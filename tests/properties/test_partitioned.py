@@ -12,10 +12,10 @@ from flows import partition_files, partitioned
 from flows.partition_files import in_processes
 from flows.partitioned import PartitionedSearch
 from tests.benchmarks.bench_duplicates import make_vectors
-from tests.properties.test_duplicates import Vectors, datasets
+from tests.properties.test_duplicates import LetterEncoder, Vectors, datasets
 from validators import cosine_bounds, nearest, partitions
 from validators.cosine_bounds import fit_bound
-from validators.duplicates import Duplicate, near_duplicates
+from validators.duplicates import Duplicate, find_duplicates, near_duplicates, normalise
 from validators.errors import ModelError
 
 
@@ -125,3 +125,22 @@ def test_an_unusable_vector_is_named_and_the_folder_goes(tmp_path, value):
         search(tmp_path, ["u-0", "u-1", "u-2"], vectors, 0.9)
     assert "u-1" in error.value.where
     assert list(tmp_path.iterdir()) == []
+
+
+def test_many_texts_are_left_to_the_large_search(tmp_path):
+    texts = [f"{'ab' * (number % 7)} {'cde' * (number % 5)} {number % 3}" for number in range(120)]
+    ids = [f"u-{number:03}" for number in range(120)]
+    expected = find_duplicates(ids, texts, LetterEncoder(), similarity=0.95)
+    asked = []
+
+    class Noted(PartitionedSearch):
+        def near_duplicates(self, ids, *, similarity):
+            asked.append(len(ids))
+            return super().near_duplicates(ids, similarity=similarity)
+
+    n_vectors = len({normalise(text) for text in texts})
+    for from_rows, used in ((n_vectors + 1, []), (n_vectors, [n_vectors])):
+        large = Noted(tmp_path / "search", from_rows=from_rows, count=3)
+        assert find_duplicates(ids, texts, LetterEncoder(), similarity=0.95, large=large) == expected
+        assert asked == used
+    assert {row.kind for row in expected} == {"exact", "near"}
