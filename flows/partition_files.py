@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,15 +65,15 @@ class PartitionFolder:
         file = self.path / f"{name}.npy"
         with storage_errors(file):
             self.path.mkdir(parents=True, exist_ok=True)
-            array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
+            array: Array = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)  # type: ignore[no-untyped-call]
             with file.open("r+b") as opened:
                 os.posix_fallocate(opened.fileno(), 0, max(1, file.stat().st_size))
         return array
 
-    def read(self, name: str, mode: str = "r") -> Array:
+    def read(self, name: str, mode: Literal["r", "r+"] = "r") -> Array:
         """Map an array; `r+` to write to it."""
         with storage_errors(self.path / f"{name}.npy"):
-            array: Array = np.load(self.path / f"{name}.npy", mmap_mode=mode)  # type: ignore[call-overload]
+            array: Array = np.load(self.path / f"{name}.npy", mmap_mode=mode)
         return array
 
     def save(self, name: str, array: Array) -> None:

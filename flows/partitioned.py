@@ -97,7 +97,7 @@ def search_partition(path: Path, step: Step, partition: int) -> None:
     rows, searched, wanted, own = rows[chosen], searched[chosen], wanted[chosen], chosen < len(home)
     found = np.empty(0, dtype=FOUND)
     if (searched.any() and (wanted & own).any()) or (wanted.any() and (searched & own).any()):
-        nearest = _nearest(folder, rows)
+        nearest = _nearest(folder, rows, any_near=step == "rivals")
         places = np.arange(len(rows))
         heads = Heads(places, folder.read("heads")[rows]) if nearest.bound else nearest.heads(places)
         search(nearest, heads, own, rows=searched, others=wanted)
@@ -128,9 +128,10 @@ def _remember(folder: PartitionFolder, found: Array) -> None:
     states[rows] = DROPPED
 
 
-def _nearest(folder: PartitionFolder, rows: Rows) -> Nearest:
+def _nearest(folder: PartitionFolder, rows: Rows, *, any_near: bool = False) -> Nearest:
     bound, threshold = folder.bound()
-    return Nearest(folder.read("vectors"), rows, folder.read("lengths")[rows], threshold, bound)
+    lengths = folder.read("lengths")[rows]
+    return Nearest(folder.read("vectors"), rows, lengths, threshold, bound, any_near=any_near)
 
 
 def _found(nearest: Nearest) -> Array:

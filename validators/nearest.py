@@ -57,17 +57,27 @@ class Heads:
 class Nearest:
     """For each position in the order of ids: the nearest row before it found so far, or -1, and how near it is.
 
-    `order` gives the row of `vectors` at each position, `lengths` how long it is.
+    `order` gives the row of `vectors` at each position, `lengths` how long it is. With `any_near` any row before it
+    that reaches the threshold will do, so that a crowd of alike rows, each nearly the nearest, is not measured pair by
+    pair.
     """
 
     def __init__(
-        self, vectors: Singles, order: Rows, lengths: Floats, threshold: float, bound: CosineBound | None
+        self,
+        vectors: Singles,
+        order: Rows,
+        lengths: Floats,
+        threshold: float,
+        bound: CosineBound | None,
+        *,
+        any_near: bool = False,
     ) -> None:
         self.vectors = vectors
         self.order = order
         self.lengths = lengths
         self.threshold = round(threshold, DECIMALS)
         self.bound = bound
+        self.any_near = any_near
         self.keepers: Rows = np.full(len(order), -1, dtype=np.int64)
         self.similarities: Floats = np.full(len(order), -np.inf)
 
@@ -108,7 +118,15 @@ class Nearest:
             right = self._unit(others.positions).astype(np.float32)
         products = left @ right.T
         products[others.positions[None, :] >= rows.positions[:, None]] = -np.inf
-        return _reaching(products, np.maximum(floors, products.max(axis=1) - np.float32(2 * MARGIN)))
+        best = products.argmax(axis=1)
+        highest = products[np.arange(len(best)), best]
+        floors = np.maximum(floors, highest - np.float32(2 * MARGIN))
+        if not self.any_near:
+            return _reaching(products, floors)
+        certain = np.flatnonzero((highest >= np.float32(self.threshold + MARGIN)) & (floors < np.inf))
+        floors[certain] = np.inf
+        found, columns = _reaching(products, floors)
+        return np.concatenate([certain, found]), np.concatenate([best[certain], columns])
 
     def _offer_chunk(self, rows: Rows, keepers: Rows) -> None:
         left = self.vectors[self.order[rows]].astype(np.float64)
@@ -128,7 +146,10 @@ class Nearest:
 
     def _floors(self, positions: Rows) -> Singles:
         """Return the product below which another row cannot be the nearest of each of these."""
-        return (np.maximum(self.similarities[positions], self.threshold) - MARGIN).astype(np.float32)
+        known = self.similarities[positions]
+        if self.any_near:
+            known = np.where(known > -np.inf, np.inf, known)
+        return (np.maximum(known, self.threshold) - MARGIN).astype(np.float32)
 
     def _unit(self, positions: Rows) -> Floats:
         unit: Floats = self.vectors[self.order[positions]].astype(np.float64) / self.lengths[positions, None]

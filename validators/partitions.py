@@ -9,6 +9,7 @@ rows of a near pair differ in all directions and hardly along any one; a smaller
 misses the few pairs that lie across a border and further from it on both sides. docs/scale.md has the figures.
 """
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -45,14 +46,14 @@ class Partitions:
 
 def count_partitions(n_rows: int) -> int:
     """Choose how many partitions to make: a power of two near the root, so that finding and searching cost alike."""
-    return max(2, 1 << round(np.log2(max(n_rows, 1)) / 2))
+    return max(2, 1 << round(math.log2(max(n_rows, 1)) / 2))
 
 
 def cut(sample: Floats, count: int, *, threshold: float, reach: float, seed: int) -> Partitions:
     """Find `count` centroids by k-means on unit vectors, for pairs whose cosine reaches the threshold."""
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
+    from sklearn.cluster import KMeans  # type: ignore[import-untyped]
+    from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     # sums of several threads differ in their last bits, and with them the centroids
     with threadpool_limits(1), warnings.catch_warnings():
