@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 SAMPLE_ROWS = 2048  # their 2 million pairs tell shares of pairs down to one in a million
 SIZES = (16, 24, 32, 48, 64, 96, 128, 192)
-PAIR_COST = 150_000  # multiplications that take as long as measuring a pair in double precision (3 us at 100 GFLOPS)
-SCAN_COST = 8  # the same of looking at one product of a tile
+PAIR_COST = 200_000  # multiplications, of 0.015 ns, that take as long as measuring a pair in double precision: 3 us
+SCAN_COST = 100  # the same of writing one product of a tile and looking at it: 1.5 ns
 
 Floats = NDArray[np.float64]
 

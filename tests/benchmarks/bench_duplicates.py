@@ -5,9 +5,10 @@
 
 Every engine and size runs in a process of its own, bound to `--cores` cores with as many threads, one after the other.
 `ours` is validators.duplicates.near_duplicates, `plain` the same without the bound that passes over most pairs, and
-`partitioned` flows.partitioned with its vectors on disk (`--reach 0.5` for one that misses pairs). `semhash` gets the same vectors through an encoder that returns them,
-as SemHash.from_records and self_deduplicate (index usearch, its default). `faiss` is no deduplication, only the search
-that one would rest on: each block against all rows before it, by IndexFlatIP.range_search.
+`partitioned` flows.partitioned with its vectors on disk (`--reach 0.5` for one that misses pairs). `semhash`
+gets the same vectors through an encoder that returns them, as SemHash.from_records and self_deduplicate (index usearch,
+its default). `faiss` is no deduplication, only the search that one would rest on: each block against all rows before
+it, by IndexFlatIP.range_search.
 Ratios and growth are of CPU seconds, which say the same on a busy machine; `seconds` is the time that passed.
 Residual pairs are pairs of kept rows whose cosine still reaches the threshold, counted over all pairs.
 """

@@ -209,6 +209,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--latency", type=float, default=0.5)
     parser.add_argument("--in-turn", type=int, default=3)
+    parser.add_argument("--engines", nargs="+", choices=[*ASKING, *PEERS], default=[*ASKING, *PEERS])
     parser.add_argument("--datatrove", help="the interpreter of an environment with datatrove[inference]")
     parser.add_argument("--data-designer", help="the interpreter of an environment with data-designer")
     parser.add_argument("--child", choices=list(ASKING), help=argparse.SUPPRESS)
@@ -221,7 +222,8 @@ def main() -> None:
         ASKING[options.child](options.base_url, options.rows, options.slots)
         print(json.dumps({"seconds": time.perf_counter() - began, "cpu_s": time.process_time() - used}))
         return
-    engines = [*ASKING, *(peer for peer in PEERS if getattr(options, peer.replace("-", "_")))]
+    here = [*ASKING, *(peer for peer in PEERS if getattr(options, peer.replace("-", "_")))]
+    engines = [engine for engine in options.engines if engine in here]
     with server(options.latency) as base_url:
         for _ in range(options.in_turn):
             for engine in engines:
