@@ -67,11 +67,14 @@ def serve(port: int, latency_s: float) -> None:
                     return
                 self.pending = self.pending[end + 4 + length :]
                 # what is no completion is somebody asking for models or health
-                self.loop.call_later(latency_s if b"/chat/completions" in head else 0, self.write)
+                wait_s = latency_s if b"/chat/completions" in head else 0
+                self.loop.call_later(wait_s, self.write, b"connection: close" in head)
 
-        def write(self) -> None:
+        def write(self, last: bool) -> None:
             if not self.transport.is_closing():
                 self.transport.write(answer)
+                if last:  # datatrove reads until the connection ends
+                    self.transport.close()
 
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", port, backlog=2048)
