@@ -24,7 +24,7 @@ from validators.nearest import DECIMALS, Heads, Nearest, Rows, Singles
 from validators.partitions import search
 
 LAST_ROWS = 16_384  # rows left undecided that are compared with each other at once, in half a second
-FROM_ROWS = 500_000  # 0.8 GB of MiniLM's vectors, and 3 1/2 minutes to look at all their pairs; see docs/scale.md
+FROM_ROWS = 500_000  # 0.8 GB of MiniLM's vectors, and 5 minutes to look at all their pairs; see docs/scale.md
 REACH = 1.0  # exact, whatever the partitions
 FOLDER = "neighbours"
 UNDECIDED, NEWLY_KEPT, KEPT, DROPPED = range(4)
