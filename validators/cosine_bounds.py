@@ -4,10 +4,10 @@
 Unit vectors are turned so that their first coordinates vary most. The product of two of them is the product of these
 heads plus that of the rests, and the latter is at most the product of the rests' lengths (Cauchy-Schwarz). So a head
 with the length of its rest as one more coordinate is again a unit vector, and the product of two such heads is never
-below the cosine. At a high threshold few pairs of sentences reach it by the bound alone: of pairs of MiniLM's vectors of
-GoEmotions, 46 in a million reach 0.9 in vain by 64 coordinates, 760 by 32. On one core, looking at a pair takes 2.1 ns
-by heads of 65 coordinates and 6.4 ns by whole vectors of 384 (sgemm and scan of a tile of 1024 x 2048). The same idea
-is in LEMP and FEXIPRO, which search inner products.
+below the cosine. At a high threshold few pairs of sentences reach it by the bound alone: of pairs of MiniLM's vectors
+of GoEmotions, 46 in a million reach 0.9 in vain by 64 coordinates, 760 by 32. On one core, looking at a pair takes
+2.1 ns by heads of 65 coordinates and 6.4 ns by whole vectors of 384 (sgemm and scan of a tile of 1024 x 2048). The
+same idea is in LEMP and FEXIPRO, which search inner products.
 """
 
 from dataclasses import dataclass
