@@ -65,9 +65,11 @@ models: setup                 ## fetch the embedded weights (part of setup) and 
 	$(BIN)/affectory models
 
 bench: setup-dev                ## benchmarks; each prints ratios measured in one run
-	$(BIN)/python -m tests.benchmarks.bench_duplicates --sizes 10000,30000
+	$(BIN)/python -m tests.benchmarks.bench_duplicates --sizes 10000 30000
 	$(BIN)/python -m tests.benchmarks.bench_pipeline
 	$(BIN)/python -m tests.benchmarks.bench_trajectories
+	$(BIN)/python -m tests.benchmarks.bench_shards
+	$(BIN)/python -m tests.benchmarks.bench_server
 
 clean:
 	rm -rf $(VENV) build *.egg-info

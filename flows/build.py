@@ -5,6 +5,7 @@ Prefect orders the work and shows it; what is done is what verifiably lies on di
 number, never rows.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,11 +20,10 @@ from flows.quotas import MakeAll, MakeShard, fill_quotas
 from flows.release import Release, close_run, final_tables, is_finished
 from flows.run_folder import DoneRecord
 from flows.runs import Inputs, Run, StoppedError, open_run_of
+from flows.shards import LEAST
 from flows.speech import speak
 from validators.errors import DeferredError
 from validators.records import Evidence
-
-SHARDS_AT_ONCE = 2  # while the last rows of one shard finish, the next one keeps the engine full
 
 
 def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> Release:
@@ -62,11 +62,13 @@ def build_with_prefect(run: Run) -> Release:
         futures = [shard.submit(index) for index in indexes]
         _raise_first(run, [future.result for future in futures])
 
+    most = max(run.shards_at_once.values())
+
     # what stands here is shown in Prefect's interface: names, never the run with its models and keys
     @flow(
         name="affectory",
         flow_run_name=run.folder.root.name,
-        task_runner=ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE),  # type: ignore[arg-type]  # generic in Prefect
+        task_runner=ThreadPoolTaskRunner(max_workers=most),  # type: ignore[arg-type]  # generic in Prefect
         persist_result=False,
         validate_parameters=False,
     )
@@ -100,13 +102,19 @@ def find_evidence(run: Run, make_all: MakeAll) -> list[Evidence]:
 
 
 def watched(make_all: MakeAll) -> MakeAll:
-    """Let every shard give up once the run stops, and stop the run when one reason takes too many rows."""
+    """Keep as many shards at work as fill the engine; let each give up once the run stops.
+
+    The run stops when one reason takes too many rows.
+    """
 
     def made_all(run: Run, stage: str, indexes: Sequence[int], make: MakeShard) -> None:
+        turns = threading.BoundedSemaphore(run.shards_at_once.get(stage, LEAST))
+
         def made(index: int) -> DoneRecord | None:
-            if run.stopping.is_set():
-                raise StoppedError(stage)
-            record = make(index)
+            with turns:
+                if run.stopping.is_set():
+                    raise StoppedError(stage)
+                record = make(index)
             if record is not None:
                 run.stop_if_systematic(record)
             return record

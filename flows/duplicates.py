@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.partitioned import FOLDER, PartitionedSearch
 from flows.run_folder import DoneRecord
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
@@ -34,6 +35,7 @@ def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
         [*before.values(), *(str(text) for text in written.column("text").to_pylist())],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
+        large=PartitionedSearch(run.folder.work / FOLDER),
     )
     position = {utterance_id: row for row, utterance_id in enumerate(ids)}
     rejected = [

@@ -19,6 +19,7 @@ from flows.duplicates import STAGE as DUPLICATES
 from flows.duplicates import drop_duplicates
 from flows.run_folder import DoneRecord
 from flows.runs import Run
+from flows.shards import Budgeted
 from flows.utterances import STAGE as UTTERANCES
 from flows.utterances import make_utterances
 from generators.plans import plan_round
@@ -190,19 +191,18 @@ def _work(run: Run, planned: Round, make_all: MakeAll) -> tuple[Round, str]:
     shards = planned.shards(run.recipe.shard_rows)
     done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(UTTERANCES, index).exists())
     run.progress.begin(UTTERANCES, len(planned.rows), done)
-    spent: list[str] = []
+    budget = Budgeted(lambda: budget_spent(run, UTTERANCES))
 
     def make(index: int) -> DoneRecord | None:
         record = run.folder.done(UTTERANCES, index)
-        if record is None and (reason := "".join(spent[:1]) or budget_spent(run, UTTERANCES)):
-            spent.append(reason)
+        if record is None and budget.refuses(index):
             return None
         return record or make_utterances(run, index, shards[index])
 
     with run.timed(UTTERANCES):
         make_all(run, UTTERANCES, list(shards), make)
-    if spent:
-        # shards are begun in their order, so what was made is a beginning of the round
+    if budget.reason:
+        # no shard is refused after a later one was begun, so what was made is a beginning of the round
         made = [index for index in shards if run.folder.done(UTTERANCES, index)]
         planned = Round(planned.number, planned.first_shard, tuple(row for index in made for row in shards[index]))
         _store(run, planned.number, planned.rows)
@@ -216,7 +216,7 @@ def _work(run: Run, planned: Round, make_all: MakeAll) -> tuple[Round, str]:
                 [planned.number],
                 lambda number: run.folder.done(DUPLICATES, number) or drop_duplicates(run, number, indexes),
             )
-    return planned, spent[0] if spent else ""
+    return planned, budget.reason
 
 
 def _records(run: Run, indexes: Sequence[int]) -> list[DoneRecord]:

@@ -23,6 +23,7 @@ from flows.recipe import Recipe, check_labels, load_taxonomy
 from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
 from flows.run_folder import DoneRecord, RunFolder, open_run
+from flows.shards import at_once_by_stage
 from flows.stories import read_stories, stories_sha256
 from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Slots, side_by_side
@@ -103,7 +104,9 @@ class Run:
             name: StoredChat(other.chat, self.store) for name, other in self.inputs.models.others.items()
         }
         # of all engines together, since a conversation that waits for one keeps no other busy
-        self.slots = Slots(sum(writer.slots for writer in self.writers.values()))
+        n_slots = sum(writer.slots for writer in self.writers.values())
+        self.slots = Slots(n_slots)
+        self.shards_at_once = at_once_by_stage(self.recipe, n_slots)
         self._lock = threading.Lock()
         self._reader: StoredReader | None = None
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)

@@ -15,6 +15,7 @@ from flows.models import SpeechModels
 from flows.quotas import MakeAll, budget_spent
 from flows.run_folder import DoneRecord
 from flows.runs import Run
+from flows.shards import Budgeted
 from flows.speech_plans import Said, plan_clips, shard_of, texts_of, unplanned
 from flows.speech_role import Speech
 from flows.studio import Recorded, StudioPool, StudioSpec
@@ -59,7 +60,7 @@ def speak(
     shards: dict[int, list[PlannedClip]] = {}
     for row in planned:
         shards.setdefault(shard_of(row), []).append(row)
-    spent: list[str] = []
+    budget = Budgeted(lambda: budget_spent(run, STAGE))
     if go_on and planned:
         done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(STAGE, index).exists())
         run.progress.begin(STAGE, len(planned), done)
@@ -67,8 +68,7 @@ def speak(
 
             def make(index: int) -> DoneRecord | None:
                 record = run.folder.done(STAGE, index)
-                if record is None and (reason := "".join(spent[:1]) or budget_spent(run, STAGE)):
-                    spent.append(reason)
+                if record is None and budget.refuses(index):
                     return None
                 return record or make_clips(run, pool, index, shards[index])
 
@@ -79,7 +79,7 @@ def speak(
         planned=tuple(row for index in made for row in shards[index]),
         kept=pa.concat_tables([CLIPS.empty_table(), *(kept for kept, _ in tables)]).cast(CLIPS),
         rejected=pa.concat_tables([REJECTED.empty_table(), *(lost for _, lost in tables)]).cast(REJECTED),
-        short=spent[0] if spent else "",
+        short=budget.reason,
     )
 
 
