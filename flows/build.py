@@ -5,13 +5,16 @@ Prefect orders the work and shows it; what is done is what verifiably lies on di
 number, never rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import UUID
 
 from flows import interrupts
 from flows.dialogue_rounds import fill_dialogues
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import done_evidence, evidence_shards, make_evidence, read_evidence
+from flows.plan_file import keep_plan
 from flows.prefect_setup import prefect_api
 from flows.progress import Progress
 from flows.quotas import MakeAll, MakeShard, fill_quotas
@@ -30,6 +33,7 @@ def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = Fal
     with open_run_of(inputs, root, progress, rebuild=rebuild) as run:
         if is_finished(run):
             return build_release(run, in_turn)
+        keep_plan(run)
         with prefect_api():
             return build_with_prefect(run)
 
@@ -70,9 +74,26 @@ def build_with_prefect(run: Run) -> Release:
     )
     def affectory(recipe: str, fingerprint: str) -> Release:
         interrupts.reinstall()
-        return build_release(run, as_tasks)
+        with prefect_board(run):
+            return build_release(run, as_tasks)
 
     return affectory(recipe=run.recipe.name, fingerprint=run.folder.fingerprint)
+
+
+@contextmanager
+def prefect_board(run: Run) -> Iterator[None]:
+    """Show the tables of a run at the flow run that is at work here."""
+    from prefect.client.orchestration import get_client
+    from prefect.runtime import flow_run
+
+    from flows.prefect_board import PrefectBoard
+
+    with get_client(sync_client=True) as client:
+        run.watch.board = PrefectBoard(client, UUID(flow_run.id), run.folder.root.name)
+        try:
+            yield
+        finally:
+            run.watch.board = None
 
 
 def in_turn(run: Run, stage: str, indexes: Sequence[int], make: MakeShard) -> None:
@@ -106,6 +127,7 @@ def watched(make_all: MakeAll) -> MakeAll:
                 raise StoppedError(stage)
             record = make(index)
             if record is not None:
+                run.watch.shard(record)
                 run.stop_if_systematic(record)
             return record
 
