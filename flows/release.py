@@ -16,9 +16,9 @@ from flows.card import render_card
 from flows.croissant import render_croissant
 from flows.dialogue_rounds import Talked
 from flows.dialogues import STAGE as DIALOGUES_STAGE
-from flows.duplicates import STAGE as DUPLICATES_STAGE
+from flows.final_tables import final_tables, is_finished
 from flows.judgement import SPLITS, judge_release, silent_clips
-from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
+from flows.manifest import write_manifest, write_release_tables
 from flows.meter import StageTime
 from flows.plan_file import compare_plan
 from flows.quality import measure_quality
@@ -35,7 +35,6 @@ from flows.utterances import STAGE as UTTERANCES_STAGE
 from validators.clip_quality import clip_quality
 from validators.dialogue_quality import dialogue_quality
 from validators.errors import GateError
-from validators.schemas import REJECTED, UTTERANCES
 from validators.tables import reasons_table, yield_table
 
 JUDGEMENT = "judgement.json"
@@ -161,15 +160,6 @@ def _by_split(table: pa.Table) -> dict[str, pa.Table]:
     return {split: part for split in SPLITS if (part := table.filter(pc.field("split") == split)).num_rows}
 
 
-def is_finished(run: Run) -> bool:
-    """Whether the folder holds the whole release of this run."""
-    return (
-        run.folder.manifest.exists()
-        and not verify_release(run.folder.root)
-        and read_manifest(run.folder.root).fingerprint == run.folder.fingerprint
-    )
-
-
 def _describe(  # noqa: PLR0917 - what a run made, part by part
     run: Run,
     filled: Filled,
@@ -214,22 +204,6 @@ def _describe(  # noqa: PLR0917 - what a run made, part by part
         clips=spoken,
         usage=usage_of(run, kept.num_rows),
         stages=dict(run.times),
-    )
-
-
-def final_tables(run: Run, filled: Filled) -> tuple[pa.Table, pa.Table]:
-    """Put together the rows that survived all stages, and all that did not, each in the order of their ids."""
-    shards = [run.folder.read_shard(UTTERANCES_STAGE, index) for index in filled.shards]
-    judged = [run.folder.read_shard(DUPLICATES_STAGE, one.number) for one in filled.rounds]
-    written = pa.concat_tables([UTTERANCES.empty_table(), *(kept for kept, _ in shards)])
-    unique = pa.chunked_array([chunk for ids, _ in judged for chunk in ids.column("utterance_id").chunks], pa.string())
-    kept = written.filter(pc.field("utterance_id").isin(unique.combine_chunks()))
-    rejected = pa.concat_tables(
-        [REJECTED.empty_table(), *(table for _, table in shards), *(repeated for _, repeated in judged)]
-    )
-    return (
-        kept.sort_by("utterance_id").cast(UTTERANCES),
-        rejected.sort_by("planned_id").cast(REJECTED),
     )
 
 
