@@ -49,10 +49,10 @@ def build_release(run: Run, make_all: MakeAll) -> "Release":
     evidence = find_evidence(run, make_all)
     go_on = not is_finished(run)
     filled = fill_quotas(run, evidence, watched(make_all), go_on=go_on)
-    utterances, _ = final_tables(run, filled)
+    tables = utterances, _ = final_tables(run, filled)
     talked = fill_dialogues(run, utterances, evidence, watched(make_all), go_on=go_on)
     spoken = speak(run, utterances, talked.kept if talked else None, watched(make_all), go_on=go_on)
-    return close_run(run, filled, talked, spoken)
+    return close_run(run, filled, tables, talked, spoken)
 
 
 def build_with_prefect(run: Run) -> "Release":

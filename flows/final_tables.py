@@ -13,12 +13,13 @@ from validators.schemas import REJECTED, UTTERANCES
 
 
 def is_finished(run: Run) -> bool:
-    """Whether the folder holds the whole release of this run."""
-    return (
+    """Whether the folder holds the whole release of this run; found so once, it is not hashed again."""
+    run.has_release = run.has_release or (
         run.folder.manifest.exists()
         and not verify_release(run.folder.root)
         and read_manifest(run.folder.root).fingerprint == run.folder.fingerprint
     )
+    return run.has_release
 
 
 def final_tables(run: Run, filled: Filled) -> tuple[pa.Table, pa.Table]:

@@ -16,7 +16,7 @@ from flows.card import render_card
 from flows.croissant import render_croissant
 from flows.dialogue_rounds import Talked
 from flows.dialogues import STAGE as DIALOGUES_STAGE
-from flows.final_tables import final_tables, is_finished
+from flows.final_tables import is_finished
 from flows.judgement import SPLITS, judge_release, silent_clips
 from flows.manifest import write_manifest, write_release_tables
 from flows.meter import StageTime
@@ -72,12 +72,18 @@ class Release:
     """What was predicted and what came of it; empty where there was nothing to do."""
 
 
-def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Spoken | None = None) -> Release:
+def close_run(
+    run: Run,
+    filled: Filled,
+    tables: tuple[pa.Table, pa.Table],
+    talked: Talked | None = None,
+    spoken: Spoken | None = None,
+) -> Release:
     """Judge the final tables and write the release; the manifest comes last, so that its presence means success.
 
     A release that lies there whole is left as it is.
     """
-    kept, rejected = final_tables(run, filled)
+    kept, rejected = tables
     finished = is_finished(run)
     short = _read_short(run) if finished else filled.short
     if talked is not None and spoken is not None:

@@ -7,7 +7,7 @@ What is in flight when a run dies is all that can be lost. A changed prompt asks
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from flows.meter import EngineMeter, Question
 from flows.reply_store import ReplyStore
@@ -18,10 +18,15 @@ from validators.errors import StorageError
 __all__ = ["ChatUsage", "ReplyStore", "StoredChat", "reply_key"]
 
 
+_ASKED = tuple(one.name for one in fields(ChatRequest) if one.name not in {"writer", "messages"})
+
+
 def reply_key(request: ChatRequest, model: str) -> str:
     """Hash everything that produces a reply. What a recipe calls its writer does not: the model says who answered."""
-    asked = {name: value for name, value in asdict(request).items() if name != "writer"}
-    return sha256_of(asked | {"model": model})
+    # not `asdict`, which copies every message: the key of a stored reply took longer to make than to look up
+    asked = {name: getattr(request, name) for name in _ASKED}
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    return sha256_of({**asked, "messages": messages, "model": model})
 
 
 @dataclass(frozen=True, slots=True)

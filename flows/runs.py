@@ -96,6 +96,8 @@ class Run:
     meter: EngineMeter
     progress: Progress
     watch: Watch = field(default_factory=Watch)
+    has_release: bool = False
+    """Whether the whole release was found in the folder, see `final_tables.is_finished`."""
     stopping: threading.Event = field(default_factory=threading.Event)
     times: dict[str, StageTime] = field(default_factory=dict)
     """What each stage took in this command."""
