@@ -52,10 +52,10 @@ def prefect_api(*, schedules: bool = False, meanwhile: Callable[[], None] | None
     url = f"http://127.0.0.1:{port}/api"
     server = _start_server(port, schedules)
     try:
+        os.environ["PREFECT_API_URL"] = url  # read when Prefect is imported, which may be `meanwhile`
         if meanwhile is not None:
             meanwhile()
         _wait_until_ready(url, server)
-        os.environ["PREFECT_API_URL"] = url
         yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)

@@ -261,6 +261,8 @@ def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool
     """Open the folder, the reply store and (late) the writer of a run; all are closed at the end."""
     folder = open_run(root, identity=inputs.identity, recipe=inputs.recipe.canonical(), rebuild=rebuild)
     with folder:
+        if rebuild:
+            write_spending(folder.work, Spending())  # what the rows that are gone had cost says nothing of the new ones
         store = ReplyStore(folder.replies)
         run = Run(inputs, folder, store, EngineMeter(), progress)
         try:

@@ -3,9 +3,9 @@
 
     python -m tests.benchmarks.bench_overhead [--sizes 1000,10000] [--prefect] [--profile]
 
-Builds datasets with the scripted writer, whose replies take no time, then builds each once more: a finished one is only
-read. Prints processor seconds for each written row, and ratios to the smallest size; only the ratios mean anything. The
-Builds datasets with the scripted writer, whose replies take no time, then each once more: a finished one is only
+Builds datasets with the scripted writer, whose replies take no time, then each once more: a finished one is only read.
+Prints processor seconds for each written row, and ratios to the smallest size; only the ratios mean anything. The
+search for duplicates is left out of the first figure: it compares all with all, and bench_duplicates.py is about it.
 `--profile` prints where the time of the largest size goes.
 """
 

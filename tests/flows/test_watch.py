@@ -6,7 +6,6 @@ from datetime import datetime
 
 import pytest
 
-from flows.prefect_board import artifact_key
 from flows.run_log import EVENTS, log_to_terminal, run_log
 from flows.watch import Watch, table_of
 from tests.flows.builds import rows, run_build, write_recipe
@@ -80,6 +79,8 @@ def test_prefect_shows_a_table_for_each_stage_that_ends_as_the_release_says(fini
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
+    from flows.prefect_board import artifact_key  # Prefect reads where its server is when it is imported
+
     output, release = finished
     key = ArtifactFilterKey(any_=[artifact_key(output.name, "utterances")])
     with get_client(sync_client=True) as client:
@@ -113,6 +114,8 @@ def test_a_board_that_fails_does_not_stop_the_run(caplog):
 
 
 def test_keys_of_tables_are_what_prefect_allows():
+    from flows.prefect_board import artifact_key
+
     assert artifact_key("My run.v2", "dialogue_duplicates") == "my-run-v2-dialogue-duplicates"
 
 
