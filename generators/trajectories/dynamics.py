@@ -130,7 +130,7 @@ def fit_moves(graph: TransitionGraph, target: Floats, lasting: Floats) -> Floats
     the one that assumes least beyond the graph (Sinkhorn 1967; Cuturi 2013); its dual is smooth and convex. That such
     a flow exists at all is a linear program, solved first.
     """
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.optimize import minimize
 
     flow = target * (1 - lasting)
     prior = graph.weights * target[:, None]
@@ -153,7 +153,7 @@ def fit_moves(graph: TransitionGraph, target: Floats, lasting: Floats) -> Floats
 
 def _check_feasible(graph: TransitionGraph, flow: Floats, prior: Floats) -> None:
     """Raise InputError unless the graph can carry `flow` from and to each label."""
-    from scipy.optimize import linprog  # type: ignore[import-untyped]
+    from scipy.optimize import linprog
     from scipy.sparse import csr_array, vstack  # type: ignore[import-untyped]
 
     sources, ends = np.nonzero(prior)

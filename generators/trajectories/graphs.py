@@ -93,7 +93,7 @@ def affect_graph(taxonomy: Taxonomy, labels: Sequence[str], *, neighbours: int =
     (Russell 1980) follow each other more often than opposites (Thornton and Tamir 2017, people's mental model of
     transitions). A minimum spanning tree over the distances keeps the graph whole.
     """
-    from scipy.sparse.csgraph import minimum_spanning_tree  # type: ignore[import-untyped]
+    from scipy.sparse.csgraph import minimum_spanning_tree
     from scipy.spatial.distance import cdist  # type: ignore[import-untyped]
 
     known = {label.name: label for label in taxonomy.labels}
