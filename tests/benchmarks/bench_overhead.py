@@ -27,6 +27,7 @@ from flows.runs import open_run_of, read_inputs
 SENTENCES = 24  # of a made-up story: three sections, in each of which both of its people feel something
 LABELS = ("admiration", "amusement", "caring", "curiosity", "fear", "gratitude", "joy", "pride", "sadness", "surprise")
 ROWS_PER_STORY = 20
+WARM_UP_ROWS = 50
 
 RECIPE = """\
 name: overhead
@@ -50,6 +51,8 @@ def main() -> None:
     options = parser.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
     first: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:  # imports what is imported late, so that the first size is no dearer
+        _measure(_write(Path(folder), WARM_UP_ROWS), Path(folder) / "out", None, prefect=options.prefect)
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             recipe = _write(Path(folder), size)
