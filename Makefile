@@ -70,6 +70,7 @@ bench: setup-dev                ## benchmarks; each prints ratios measured in on
 	$(BIN)/python -m tests.benchmarks.bench_trajectories
 	$(BIN)/python -m tests.benchmarks.bench_shards
 	$(BIN)/python -m tests.benchmarks.bench_server
+	$(BIN)/python -m tests.benchmarks.bench_overhead
 
 clean:
 	rm -rf $(VENV) build *.egg-info

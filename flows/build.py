@@ -6,18 +6,22 @@ number, never rows.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 from flows import interrupts
 from flows.dialogue_rounds import fill_dialogues
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import done_evidence, evidence_shards, make_evidence, read_evidence
+from flows.final_tables import final_tables, is_finished
+from flows.plan_file import keep_plan
 from flows.prefect_setup import prefect_api
 from flows.preflight import check_machine
 from flows.progress import Progress
 from flows.quotas import MakeAll, MakeShard, fill_quotas
-from flows.release import Release, close_run, final_tables, is_finished
 from flows.run_folder import DoneRecord
 from flows.runs import Inputs, Run, StoppedError, open_run_of
 from flows.shards import LEAST
@@ -25,29 +29,35 @@ from flows.speech import speak
 from validators.errors import DeferredError
 from validators.records import Evidence
 
+if TYPE_CHECKING:
+    from flows.release import Release
 
-def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> Release:
+
+def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> "Release":
     """Build a release, or finish the one begun in this folder; a finished one is only read."""
     with open_run_of(inputs, root, progress, rebuild=rebuild) as run:
         if is_finished(run):
             return build_release(run, in_turn)
         check_machine(run)
-        with prefect_api():
+        keep_plan(run)
+        with prefect_api(meanwhile=lambda: get_ready(run)):
             return build_with_prefect(run)
 
 
-def build_release(run: Run, make_all: MakeAll) -> Release:
+def build_release(run: Run, make_all: MakeAll) -> "Release":
     """Build a release stage by stage; `make_all` makes the shards of a stage."""
+    from flows.release import close_run  # pandas, which the start need not wait for
+
     evidence = find_evidence(run, make_all)
     go_on = not is_finished(run)
     filled = fill_quotas(run, evidence, watched(make_all), go_on=go_on)
-    utterances, _ = final_tables(run, filled)
+    tables = utterances, _ = final_tables(run, filled)
     talked = fill_dialogues(run, utterances, evidence, watched(make_all), go_on=go_on)
     spoken = speak(run, utterances, talked.kept if talked else None, watched(make_all), go_on=go_on)
-    return close_run(run, filled, talked, spoken)
+    return close_run(run, filled, tables, talked, spoken)
 
 
-def build_with_prefect(run: Run) -> Release:
+def build_with_prefect(run: Run) -> "Release":
     """Run `build_release` as a Prefect flow with a task per shard."""
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
@@ -72,11 +82,38 @@ def build_with_prefect(run: Run) -> Release:
         persist_result=False,
         validate_parameters=False,
     )
-    def affectory(recipe: str, fingerprint: str) -> Release:
+    def affectory(recipe: str, fingerprint: str) -> "Release":
         interrupts.reinstall()
-        return build_release(run, as_tasks)
+        with prefect_board(run):
+            return build_release(run, as_tasks)
 
     return affectory(recipe=run.recipe.name, fingerprint=run.folder.fingerprint)
+
+
+def get_ready(run: Run) -> None:
+    """Import and open what the work will need, while Prefect's server starts in a process of its own."""
+    import prefect  # noqa: F401 - a second and a half on a laptop
+
+    if run.reader is None:
+        run.inputs.models.open_encoder()
+    if not len(run.store):  # where replies are stored, perhaps nothing is left to ask
+        run.inputs.models.writer.open()
+
+
+@contextmanager
+def prefect_board(run: Run) -> Iterator[None]:
+    """Show the tables of a run at the flow run that is at work here."""
+    from prefect.client.orchestration import get_client
+    from prefect.runtime import flow_run
+
+    from flows.prefect_board import PrefectBoard
+
+    with get_client(sync_client=True) as client:
+        run.watch.board = PrefectBoard(client, UUID(flow_run.id), run.folder.root.name)
+        try:
+            yield
+        finally:
+            run.watch.board = None
 
 
 def in_turn(run: Run, stage: str, indexes: Sequence[int], make: MakeShard) -> None:
@@ -116,6 +153,7 @@ def watched(make_all: MakeAll) -> MakeAll:
                     raise StoppedError(stage)
                 record = make(index)
             if record is not None:
+                run.watch.shard(record)
                 run.stop_if_systematic(record)
             return record
 

@@ -138,12 +138,13 @@ def _work(
     if planned.rows:
         indexes = list(planned.shards(role.shard_rows))
         run.progress.begin(DUPLICATES, sum(record.kept for record in _records(run, indexes)))
-        make_all(
-            run,
-            DUPLICATES,
-            [planned.number],
-            lambda number: run.folder.done(DUPLICATES, number) or drop_repeated(run, number, indexes),
-        )
+        with run.timed(DUPLICATES):
+            make_all(
+                run,
+                DUPLICATES,
+                [planned.number],
+                lambda number: run.folder.done(DUPLICATES, number) or drop_repeated(run, number, indexes),
+            )
     return planned, budget.reason
 
 

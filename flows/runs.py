@@ -16,6 +16,7 @@ from flows.dialogue_plans import wanted_of
 from flows.dialogue_role import OWN
 from flows.earlier import NOTHING, Earlier, read_earlier
 from flows.identity import identity
+from flows.meter import EngineMeter, Load, StageTime
 from flows.models import Models
 from flows.progress import Progress
 from flows.readings import ReaderUsage, StoredReader
@@ -23,14 +24,17 @@ from flows.recipe import Recipe, check_labels, load_taxonomy
 from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
 from flows.run_folder import DoneRecord, RunFolder, open_run
+from flows.run_log import EVENTS, run_log
 from flows.shards import at_once_by_stage
+from flows.spending import Outcome, Spending, read_spending, write_spending
 from flows.stories import read_stories, stories_sha256
+from flows.watch import Watch
 from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Slots, side_by_side
 from generators.draws import NOT_REALISED
 from generators.prompts import DIALOGUE_PROMPTS, PROMPTS, prompts_sha256
 from generators.shares import assign_splits
-from validators.errors import DeferredError, GateError
+from validators.errors import AffectoryError, DeferredError, GateError
 from validators.readings import Reading
 from validators.records import Split, Story
 from validators.roles import Passage
@@ -90,23 +94,32 @@ class Run:
     inputs: Inputs
     folder: RunFolder
     store: ReplyStore
-    writer: StoredChat
+    meter: EngineMeter
     progress: Progress
+    watch: Watch = field(default_factory=Watch)
+    has_release: bool = False
+    """Whether the whole release was found in the folder, see `final_tables.is_finished`."""
     stopping: threading.Event = field(default_factory=threading.Event)
-    stage_s: dict[str, float] = field(default_factory=dict)
+    times: dict[str, StageTime] = field(default_factory=dict)
+    """What each stage took in this command."""
     stage_began_s: dict[str, float] = field(default_factory=dict)
     """Of the stages that have a budget, when this command came to them."""
 
     def __post_init__(self) -> None:
         self.recipe = self.inputs.recipe
         self.began_s = time.monotonic()
-        self.writers: dict[str, StoredChat] = {OWN: self.writer} | {
-            name: StoredChat(other.chat, self.store) for name, other in self.inputs.models.others.items()
+        models = self.inputs.models
+        self.writers: dict[str, StoredChat] = {
+            name: StoredChat(chat, self.store, self.meter)
+            for name, chat in [(OWN, models.writer), *((name, other.chat) for name, other in models.others.items())]
         }
+        self.writer = self.writers[OWN]
+        self._before = read_spending(self.folder.work)
         # of all engines together, since a conversation that waits for one keeps no other busy
-        n_slots = sum(writer.slots for writer in self.writers.values())
-        self.slots = Slots(n_slots)
-        self.shards_at_once = at_once_by_stage(self.recipe, n_slots)
+        self.n_slots = sum(writer.slots for writer in self.writers.values())
+        self.slots = Slots(self.n_slots)
+        self.shards_at_once = at_once_by_stage(self.recipe, self.n_slots)
+        self.outcomes: dict[str, Outcome] = {}
         self._lock = threading.Lock()
         self._reader: StoredReader | None = None
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -150,13 +163,30 @@ class Run:
         return assign_splits(list(story_ids), shares, seed=self.recipe.seed, settled=self.inputs.earlier.splits)
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Measure the wall time of a stage."""
-        began_s = time.monotonic()
+    def timed(self, stage: str, *, slots: int | None = None) -> Iterator[None]:
+        """Measure the wall time of a stage and the load of its engines, which serve so many at a time."""
+        began_s, before = time.monotonic(), self.meter.load
+        EVENTS.info("stage begins", extra={"stage": stage})
         try:
             yield
         finally:
-            self.stage_s[stage] = self.stage_s.get(stage, 0.0) + time.monotonic() - began_s
+            took_s = time.monotonic() - began_s
+            took = StageTime(took_s, self.meter.load - before, self.n_slots if slots is None else slots)
+            self.times[stage] = self.times.get(stage, StageTime()) + took
+            self.watch.show(stage)
+            EVENTS.info("stage ends", extra={"stage": stage, **self.times[stage].figures()})
+            write_spending(self.folder.work, self.spending)
+
+    def add_load(self, stage: str, load: Load) -> None:
+        """Add work of a stage that the meter does not see, such as that of worker processes."""
+        self.times[stage] += StageTime(load=load)
+
+    @property
+    def spending(self) -> Spending:
+        """What all commands of this run have cost up to now."""
+        reader = self.reader_usage or ReaderUsage()
+        wall_s = time.monotonic() - self.began_s
+        return self._before + Spending(self.times, self.meter.costs, reader.passages, wall_s, 1, self.outcomes)
 
     def side_by_side(self, stage: str, conversations: Iterable[Conversation[Row]]) -> Iterator[tuple[int, Row]]:
         """Advance conversations on writer and reader; a `DeferredError` at the end if a row got no answer."""
@@ -233,10 +263,20 @@ def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool
     """Open the folder, the reply store and (late) the writer of a run; all are closed at the end."""
     folder = open_run(root, identity=inputs.identity, recipe=inputs.recipe.canonical(), rebuild=rebuild)
     with folder:
+        if rebuild:
+            write_spending(folder.work, Spending())  # what the rows that are gone had cost says nothing of the new ones
         store = ReplyStore(folder.replies)
-        run = Run(inputs, folder, store, StoredChat(inputs.models.writer, store), progress)
+        run = Run(inputs, folder, store, EngineMeter(), progress)
         try:
-            yield run
+            with run_log(folder.work):
+                EVENTS.info("run begins", extra={"run": root.name, "fingerprint": folder.fingerprint})
+                try:
+                    yield run
+                except BaseException as error:  # told to whoever ran the command; the log tells whoever comes later
+                    what = error.what if isinstance(error, AffectoryError) else ""
+                    EVENTS.info("run stops", extra={"error": type(error).__name__, "what": what})
+                    raise
+                EVENTS.info("run ends", extra={"run": root.name, "wall_s": round(time.monotonic() - run.began_s, 2)})
         finally:
             run.close()
             store.close()

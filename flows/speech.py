@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from flows.meter import load_of
 from flows.models import SpeechModels
 from flows.quotas import MakeAll, budget_spent
 from flows.run_folder import DoneRecord
@@ -56,7 +57,7 @@ def speak(
     planned = _stored(run)
     said = texts_of(role, to_records(utterances, Utterance), to_records(dialogues, Dialogue) if dialogues else [])
     if go_on and (new := unplanned(said, planned)):
-        planned += _plan(run, role, new, planned)
+        planned += plan_speech(run, role, new, planned)
     shards: dict[int, list[PlannedClip]] = {}
     for row in planned:
         shards.setdefault(shard_of(row), []).append(row)
@@ -64,7 +65,10 @@ def speak(
     if go_on and planned:
         done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(STAGE, index).exists())
         run.progress.begin(STAGE, len(planned), done)
-        with run.timed(STAGE), StudioPool(_spec(run, role), workers=role.workers, timeout_s=role.timeout_s) as pool:
+        with (
+            run.timed(STAGE, slots=role.workers),
+            StudioPool(studio_spec(run, role), workers=role.workers, timeout_s=role.timeout_s) as pool,
+        ):
 
             def make(index: int) -> DoneRecord | None:
                 record = run.folder.done(STAGE, index)
@@ -73,6 +77,7 @@ def speak(
                 return record or make_clips(run, pool, index, shards[index])
 
             make_all(run, STAGE, list(shards), make)
+        run.add_load(STAGE, load_of(pool.spans))
     made = [index for index in shards if run.folder.done(STAGE, index)]
     tables = [run.folder.read_shard(STAGE, index) for index in made]
     return Spoken(
@@ -178,7 +183,7 @@ def clip_row(plan: PlannedClip, recorded: Recorded) -> dict[str, object]:
     return clip.model_dump() | {"audio": {"bytes": recorded.audio, "path": f"{plan.clip_id}.flac"}}
 
 
-def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]) -> tuple[PlannedClip, ...]:
+def plan_speech(run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]) -> tuple[PlannedClip, ...]:
     """Plan the clips of new texts and store the plan, so that a resumed run makes the same."""
     voice = open_voice(role.voice.backend, _models(run).voice)
     try:
@@ -205,7 +210,8 @@ def _stored(run: Run) -> tuple[PlannedClip, ...]:
     return tuple(row for part in parts for row in to_records(part, PlannedClip))
 
 
-def _spec(run: Run, role: Speech) -> StudioSpec:
+def studio_spec(run: Run, role: Speech) -> StudioSpec:
+    """All that a worker needs to open the engines of a recipe."""
     models = _models(run)
     return StudioSpec(
         voice_backend=role.voice.backend,

@@ -110,5 +110,14 @@ def test_our_validators_are_imported_and_not_the_package_of_that_name():
 def test_help_loads_no_engine_and_no_scheduler():
     code = "import sys, flows.cli; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    heavy = ENGINES | HTTP | {"prefect", "pandas", "pyarrow", "datasets", "great_expectations", "numpy"}
+    heavy = (
+        ENGINES | HTTP | {"prefect", "pandas", "pyarrow", "datasets", "great_expectations", "numpy", "scipy", "sklearn"}
+    )
     assert not heavy & set(loaded.split())
+
+
+def test_a_build_begins_without_what_it_needs_at_its_end():
+    code = "import sys, flows.build; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    late = ENGINES | HTTP | {"prefect", "pandas", "datasets", "great_expectations", "scipy", "sklearn", "sacrebleu"}
+    assert not late & set(loaded.split())

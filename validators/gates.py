@@ -137,14 +137,18 @@ def naming_words(text: str, synonyms: Iterable[str]) -> list[str]:
     """
     words = split_words(text)
     stems = [_stem(word) for word in words]
+    places: dict[str, list[int]] = {}
+    for place, stem in enumerate(stems):
+        places.setdefault(stem, []).append(place)
     found: dict[int, str] = {}
     for synonym in synonyms:
-        parts = split_words(synonym)
-        for start in range(len(words) - len(parts) + 1) if parts else ():
+        parts = _parts(synonym)
+        # a taxonomy has hundreds of synonyms, and a line a dozen words: nearly all end here
+        for start in places.get(parts[0][1], ()) if parts else ():
             said = words[start : start + len(parts)]
-            if all(
-                word == part or (stems[start + i] == _stem(part) and word not in _EVERYDAY)
-                for i, (word, part) in enumerate(zip(said, parts, strict=True))
+            if len(said) == len(parts) and all(
+                word == part or (stems[start + i] == stem and word not in _EVERYDAY)
+                for i, (word, (part, stem)) in enumerate(zip(said, parts, strict=True))
             ):
                 found.setdefault(start, " ".join(said))
     return [found[start] for start in sorted(found)]
@@ -257,6 +261,12 @@ def situation_gates(
         partial(no_stranger, strangers=strangers, source=section),
         partial(right_language, language=language),
     ]
+
+
+@cache
+def _parts(synonym: str) -> tuple[tuple[str, str], ...]:
+    """The words of a synonym, each with its stem."""
+    return tuple((word, _stem(word)) for word in split_words(synonym))
 
 
 @cache
