@@ -23,6 +23,7 @@ from flows.recipe import Recipe, check_labels, load_taxonomy
 from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
 from flows.run_folder import DoneRecord, RunFolder, open_run
+from flows.run_identity import WORK
 from flows.stories import read_stories, stories_sha256
 from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Slots, side_by_side
@@ -39,6 +40,7 @@ from validators.taxonomy import Taxonomy, taxonomy_sha256
 Row = TypeVar("Row")
 
 REASON_ROWS = 40  # before that many rows one reason can lead by chance
+SERVERS = "servers"  # below work: what servers of ours said
 
 
 class StoppedError(Exception):
@@ -231,6 +233,7 @@ def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool
     folder = open_run(root, identity=inputs.identity, recipe=inputs.recipe.canonical(), rebuild=rebuild)
     with folder:
         store = ReplyStore(folder.replies)
+        inputs.models.servers.attend(folder.root / WORK / SERVERS, progress.tell)
         run = Run(inputs, folder, store, StoredChat(inputs.models.writer, store), progress)
         try:
             yield run
