@@ -105,6 +105,7 @@ class ServedChat:
     # What follows runs on the server's thread alone.
 
     def _run(self) -> None:
+        ended: AffectoryError
         try:
             ended = self._serve()
             if not self._closing.is_set():
@@ -115,13 +116,8 @@ class ServedChat:
         except BaseException as error:
             self._end(ModelError(f"the server of {self._served.name} failed: {type(error).__name__}: {error}"))
             raise
-        self._end(
-            type(ended)(
-                f"{ended.what}\n  It had come up before.",
-                where=ended.where,
-                next_step=f"{ended.next_step} Then run the same command again: what was answered is stored.",
-            )
-        )
+        again = "Then run the same command again: what was answered is stored."
+        self._end(type(ended)(ended.what, where=ended.where, next_step=f"{ended.next_step} {again}".strip()))
 
     def _serve(self) -> ModelError:
         """Start the server, give it what waits, and say how it ended."""

