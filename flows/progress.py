@@ -104,4 +104,4 @@ class ConsoleProgress:
 
     def tell(self, text: str) -> None:
         """A line of its own, above the bars."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)  # it may hold a path to copy

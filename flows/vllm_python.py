@@ -40,6 +40,15 @@ def find_vllm(python: Path | None) -> tuple[Path, VllmFound]:
     )
 
 
+def is_there() -> bool:
+    """Whether there is a vLLM to serve with."""
+    try:
+        find_vllm(None)
+    except InputError:
+        return False
+    return True
+
+
 def probe(python: Path) -> VllmFound | None:
     """Ask an interpreter for its vLLM; None if it has none."""
     try:
