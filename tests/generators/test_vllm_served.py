@@ -138,7 +138,7 @@ def test_what_prompts_share_comes_from_the_cache(two: Two) -> None:
         future.result(WAIT_S)
     asked, hit = (two.metric("one", f"prefix_cache_{what}") - was
                   for what, was in zip(("queries", "hits"), before, strict=True))  # fmt: skip
-    assert hit / asked > 0.8
+    assert hit / asked > 0.7  # whole blocks of 128 tokens, of prompts of some 165
 
 
 @pytest.mark.usefixtures("replies")
@@ -169,7 +169,7 @@ def test_a_killed_build_ends_its_server_and_goes_on(tmp_path: Path, smollm2_fold
         "options: {dtype: float32, enforce_eager: true}}"
     )
     recipe, output = write_recipe(tmp_path, rows=8), tmp_path / "out"
-    settings = [writer, "stories.limit=2", "stories.sections=2", "utterances.tries=1", "gates.max_reason_share=1.0"]
+    settings = [writer, "stories.evidence=given", "utterances.tries=1", "gates.max_reason_share=1.0"]
     arguments: list[str | Path] = [
         "build",
         recipe,
