@@ -73,6 +73,7 @@ bench: setup-dev                ## benchmarks; each prints ratios measured in on
 	$(BIN)/python -m tests.benchmarks.bench_duplicates --sizes 10000,30000
 	$(BIN)/python -m tests.benchmarks.bench_pipeline
 	$(BIN)/python -m tests.benchmarks.bench_trajectories
+	$(BIN)/python -m tests.benchmarks.bench_vllm
 
 clean:
 	rm -rf $(VENV) $(VLLM) build *.egg-info

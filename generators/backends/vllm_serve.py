@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from generators.backends.vllm import ENVIRONMENT
+from generators.backends.vllm import ENVIRONMENT, whole_prompts
 from generators.chat import ChatSettings
 from validators.problems import did_you_mean
 
@@ -113,6 +113,7 @@ def command(found: VllmFound, settings: ChatSettings, serving: Serving, *, port:
         "load_format": "safetensors",  # never a pickle
         "generation_config": "vllm",  # else what the folder recommends (top_p, penalties) joins what requests say
         "disable_uvicorn_access_log": True,  # a line for each request says nothing and fills the disk
+        **(whole_prompts(settings.context_tokens) if found.on_cpu else {}),
         **settings.options,
     }
     if serving.tensor_parallel_size > 1:

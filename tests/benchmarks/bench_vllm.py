@@ -29,6 +29,7 @@ from flows.recipe import load_recipe
 from flows.runs import open_run_of, read_inputs
 from flows.vllm_python import find_vllm
 from flows.weights import WeightsSpec, dequantised, resolve_weights
+from generators.backends.vllm import whole_prompts
 from generators.backends.vllm_serve import Serving, environment
 from generators.chat import ChatReply, ChatRequest, ChatSettings, Message
 from validators.errors import GateError
@@ -135,7 +136,8 @@ def bare(noted: Noted, settings: ChatSettings) -> float:
     python, found = find_vllm(None)
     engine = {
         "model": str(settings.weights), "max_model_len": settings.context_tokens, "max_num_seqs": settings.slots,
-        "seed": 0, "enable_prefix_caching": True, "load_format": "safetensors", **settings.options,
+        "seed": 0, "enable_prefix_caching": True, "load_format": "safetensors",
+        **(whole_prompts(settings.context_tokens) if found.on_cpu else {}), **settings.options,
     }  # fmt: skip
     told = {"engine": engine, "warm_up": [asdict(WARM_UP)], "requests": [asdict(one) for one in noted.asked]}
     environ = environment(os.environ, found, settings, Serving(), key="")

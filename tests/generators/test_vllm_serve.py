@@ -47,7 +47,10 @@ def test_the_command_says_what_the_recipe_says() -> None:
 def test_a_build_of_another_name_is_started_by_its_module() -> None:
     words = command(ON_CPU, SETTINGS, Serving(prefix_caching=False), port=81)
     assert words[:4] == ["-m", "vllm.entrypoints.openai.api_server", "--model", "/models/m"]
-    assert "--no-enable-prefix-caching" in words
+    assert {"--no-enable-prefix-caching", "--no-enable-chunked-prefill"} <= set(words)  # see whole_prompts
+    assert value_of(words, "--max-num-batched-tokens") == "4096"
+    long = command(ON_CPU, replace(SETTINGS, context_tokens=9000), Serving(), port=81)
+    assert value_of(long, "--max-num-batched-tokens") == "9000"
     assert not {"--tensor-parallel-size", "--gpu-memory-utilization"} & set(words)
 
 

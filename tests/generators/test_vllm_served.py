@@ -142,6 +142,16 @@ def test_what_prompts_share_comes_from_the_cache(two: Two) -> None:
 
 
 @pytest.mark.usefixtures("replies")
+def test_seeded_prompts_that_do_not_fit_into_one_step_are_answered(two: Two) -> None:
+    """A CPU engine that reads one of them in parts dies of it."""
+    long = [
+        replace(one, messages=(Message("user", f"{one.seed} {SYSTEM * 3}"),), max_tokens=4) for one in REQUESTS
+    ]  # fmt: skip
+    replies = [future.result(WAIT_S) for future in [two.two.submit(one) for one in long]]
+    assert sum(reply.prompt_tokens for reply in replies) > 4096
+
+
+@pytest.mark.usefixtures("replies")
 def test_each_server_has_its_port_and_its_key(two: Two) -> None:
     assert two.url("one") != two.url("two")
     assert two.metric("two", "request_success") >= len(REQUESTS)
