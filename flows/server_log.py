@@ -44,4 +44,4 @@ class ServerLog:
 
     def last_line(self) -> str:
         """The last of them, short enough for a line of progress."""
-        return (self.last_lines() or ["nothing yet"])[-1][-100:]
+        return (self.last_lines() or ["nothing yet"])[-1][:160]
