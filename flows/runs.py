@@ -24,6 +24,7 @@ from flows.recipe import Recipe, check_labels, load_taxonomy
 from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
 from flows.run_folder import DoneRecord, RunFolder, open_run
+from flows.run_identity import WORK
 from flows.run_log import EVENTS, run_log
 from flows.shards import at_once_by_stage
 from flows.spending import Outcome, Spending, read_spending, write_spending
@@ -44,6 +45,7 @@ from validators.taxonomy import Taxonomy, taxonomy_sha256
 Row = TypeVar("Row")
 
 REASON_ROWS = 40  # before that many rows one reason can lead by chance
+SERVERS = "servers"  # below work: what servers of ours said
 
 
 class StoppedError(Exception):
@@ -266,6 +268,7 @@ def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool
         if rebuild:
             write_spending(folder.work, Spending())  # what the rows that are gone had cost says nothing of the new ones
         store = ReplyStore(folder.replies)
+        inputs.models.servers.attend(folder.root / WORK / SERVERS, progress.tell)
         run = Run(inputs, folder, store, EngineMeter(), progress)
         try:
             with run_log(folder.work):
