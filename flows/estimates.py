@@ -9,13 +9,13 @@ import numpy as np
 from flows.dialogues import STAGE as DIALOGUES
 from flows.evidence import STAGE as EVIDENCE
 from flows.runs import Inputs
+from flows.shards import LEAST, at_once_by_stage
 from flows.speech import STAGE as SPEECH
 from flows.utterances import STAGE as UTTERANCES
 from flows.yields import UnitYield, Yields, builtin_yields, sections_asked
 
 SPREAD = 4.0  # labels differ in how often the reader hears them: a beta distribution as wide as that of four trials
 STEPS = 200  # of the integral over it
-SHARDS_AT_ONCE = 2  # begun before a budget ends, and then finished
 START_S = 15.0  # Prefect's server, models and encoder, on two cores
 RELEASE_S = 12.0  # figures, Great Expectations, card
 RELEASE_ROWS_PER_S = 2000.0
@@ -170,7 +170,8 @@ def _within_budget(inputs: Inputs, stages: Mapping[str, StageEstimate]) -> dict[
     for name, stage in stages.items():
         share = 1.0
         if name != EVIDENCE and stage.units:
-            begun = min(1.0, SHARDS_AT_ONCE * _shard_rows(inputs, name) / 2 / stage.units)
+            at_once = at_once_by_stage(inputs.recipe, inputs.recipe.writer.slots).get(name, LEAST)
+            begun = min(1.0, at_once * _shard_rows(inputs, name) / 2 / stage.units)  # and then finished
             limits = (
                 (stage.seconds, 60 * limit if (limit := budget.minutes_of(name)) else None),
                 (stage.seconds, 60 * budget.minutes - spent_s if budget.minutes else None),

@@ -5,7 +5,7 @@ import os
 import resource
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from flows.atomic import storage_errors
 from flows.estimates import estimate
@@ -15,9 +15,7 @@ from validators.errors import StorageError
 SPARE_BYTES: Final = 20_000_000  # for replies, plans and the release: the smallest run took 4 MB
 SPARE_INODES: Final = 200
 FILES_OF_A_SHARD: Final = 3
-OPEN_FILES: Final = (
-    256  # a build with clips and Prefect had 60 open; an engine maps its weights, and servers have sockets
-)
+OPEN_FILES: Final = 256  # a build with clips and Prefect had 60 open; an engine maps its weights, servers have sockets
 
 
 def check_machine(run: Run) -> None:
@@ -29,7 +27,7 @@ def check_machine(run: Run) -> None:
 def _bytes_to_come(run: Run) -> int:
     """What the plan reckons, less what lies there already: a run that goes on needs only the rest."""
     there = sum(path.stat().st_size for path in run.folder.root.rglob("*") if path.is_file())
-    return max(0, int(estimate(run.inputs)["megabytes_on_disk"] * 1e6) - there) + SPARE_BYTES
+    return max(0, int(cast(float, estimate(run.inputs)["megabytes_on_disk"]) * 1e6) - there) + SPARE_BYTES
 
 
 def _shards_to_come(run: Run) -> int:

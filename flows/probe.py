@@ -15,7 +15,6 @@ from pathlib import Path
 from flows.dialogue_plans import openings_of, wanted_of
 from flows.dialogues import STAGE as DIALOGUES
 from flows.dialogues import make_dialogues
-from flows.estimates import SHARDS_AT_ONCE
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import Shard, evidence_shards, make_evidence
 from flows.meter import Sample
@@ -23,6 +22,7 @@ from flows.progress import Progress
 from flows.quotas import quotas_of
 from flows.reply_store import ReplyStore
 from flows.runs import Inputs, Run, open_run_of
+from flows.shards import LEAST
 from flows.speech import STAGE as SPEECH
 from flows.speech import plan_speech, studio_spec
 from flows.speech_plans import texts_of
@@ -126,7 +126,7 @@ def _probe_utterances(run: Run, found: _Found) -> int:
     found.utterances = to_records(run.folder.read_shard(UTTERANCES, 0)[0], Utterance)
     before = found.of[UTTERANCES]
     accepted = sum(row.realised is not False for row in found.utterances)
-    slots = min(run.n_slots, SHARDS_AT_ONCE * run.recipe.shard_rows, count)
+    slots = min(run.n_slots, run.shards_at_once[UTTERANCES] * run.recipe.shard_rows, count)
     found.of[UTTERANCES] = replace(
         _measured(samples, count, slots=slots),
         kept=_with_prior(accepted, count, before.kept),
@@ -139,9 +139,9 @@ def _probe_dialogues(run: Run, found: _Found) -> None:
     role = run.recipe.dialogues
     if role is None:
         return
-    side_by_side = min(run.n_slots, SHARDS_AT_ONCE * role.shard_rows)
+    side_by_side = min(run.n_slots, run.shards_at_once[DIALOGUES] * role.shard_rows)
     openings = openings_of(found.utterances, found.evidence)
-    count = max(SHARDS_AT_ONCE, min(side_by_side, MOST_DIALOGUES))
+    count = max(LEAST, min(side_by_side, MOST_DIALOGUES))
     wanted = wanted_of(run.recipe, role, run.taxonomy)
     rows = plan_dialogues(wanted, (), openings, count=min(role.rows, count), first_shard=0, shard_rows=role.shard_rows)
     if not rows:

@@ -214,7 +214,5 @@ def _describe(  # noqa: PLR0917 - what a run made, part by part
     )
 
 
-
-
 def _write_json(path: Path, content: object) -> None:
     write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, default=str).encode() + b"\n")

@@ -16,7 +16,8 @@ from generators.draws import Drawn, Question, draw, missed
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
-from validators.gates import Gate, copies_nothing, names_no_label, naming_words
+from validators.gates import copies_nothing, names_no_label, naming_words
+from validators.judging import Gate
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage

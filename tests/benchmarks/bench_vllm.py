@@ -128,7 +128,7 @@ def pipeline(recipe: Path, output: Path) -> tuple[Noted, int, float]:
         noted.watch(inputs.models.writer)
         with suppress(GateError):  # so small a model may write too few rows that pass; its speed is known by then
             build_release(run, in_turn)
-        return noted, run.writer.usage.completion_tokens, sum(run.stage_s.values())
+        return noted, run.writer.usage.completion_tokens, sum(took.wall_s for took in run.times.values())
 
 
 def bare(noted: Noted, settings: ChatSettings) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.build import SHARDS_AT_ONCE
+from flows.shards import LEAST
 from tests.faults.victims import Case, new_case
 
 pytestmark = [pytest.mark.fault, pytest.mark.usefixtures("prefect_server")]
@@ -34,7 +34,7 @@ def test_it_stops_with_what_it_has_and_goes_on_with_more(tmp_path: Path, budget:
     assert any("the budget of" in why for why in first["short"].values())
     assert case.problems() == []
     if "calls" in budget:
-        assert n_calls <= 70 + SHARDS_AT_ONCE * MOST_CALLS  # shards that are begun are finished
+        assert n_calls <= 70 + LEAST * MOST_CALLS  # shards that are begun are finished
     assert told(case, budget)["kept"] == first["kept"]
     assert case.n_calls == n_calls
     last = told(case)
@@ -49,5 +49,5 @@ def test_killed_within_its_budget_a_run_does_not_spend_it_twice(tmp_path: Path) 
     case.start("after_store:65:kill", *SMALL, "budget.calls=70").wait()
     assert case.n_calls >= 65
     told(case, "budget.calls=70")
-    assert case.n_calls <= 70 + SHARDS_AT_ONCE * MOST_CALLS + 4
+    assert case.n_calls <= 70 + LEAST * MOST_CALLS + 4
     assert case.problems() == []

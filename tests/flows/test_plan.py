@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flows.estimates import SHARDS_AT_ONCE, _until, _until_exact, estimate
+from flows.estimates import _until, _until_exact, estimate
 from flows.meter import Sample
 from flows.plan_file import learned_of, plan_lock, read_plan, write_plan
 from flows.probe import _measured, probe
@@ -150,9 +150,3 @@ def test_the_command_probes_once_and_the_build_compares(tmp_path):
     assert "no request was made" in reckoned["source"]
     later = json.loads(command("plan", recipe, "--output", output, "--json").stdout)
     assert "an earlier run" in later["source"]
-
-
-def test_two_shards_at_once_as_the_build_has_it():
-    from flows.build import SHARDS_AT_ONCE as AS_BUILT
-
-    assert AS_BUILT == SHARDS_AT_ONCE
