@@ -27,7 +27,7 @@ from generators.prompts import (
 PLACEHOLDERS: dict[PromptName, set[str]] = {
     "characters": {"story"},
     "evidence": {"passage", "characters"},
-    "utterance": {"passage", "character", "emotion", "intensity", "cause", "banned", "notes"},
+    "utterance": {"passage", "character", "emotion", "expression", "intensity", "cause", "banned", "notes"},
     "neutral": {"passage", "character", "manner", "notes"},
     "context": {"passage", "character", "line"},
     "clean_context": {"context", "leaks"},
@@ -41,6 +41,7 @@ PLACEHOLDERS: dict[PromptName, set[str]] = {
         "persona",
         "said",
         "emotion",
+        "expression",
         "cause",
         "other",
         "most",

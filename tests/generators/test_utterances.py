@@ -17,6 +17,8 @@ from generators.utterances import (
     REWRITINGS,
     because,
     differs,
+    expression_of,
+    in_own_words,
     write_utterance,
 )
 from generators.utterances import MANNERS as MANNER_PROMPTS
@@ -179,8 +181,24 @@ def test_the_prompt_of_a_line_says_all_that_is_planned():
     finish(write_utterance(scene(intensity=1, contextual=False)), chat)
     assert question(chat.requests[0]) == (
         f"The scene:\n{fence(SECTION)}\n\nYou are Tova. You feel remorse ({INTENSITIES[1]}), because she left the gate "
-        "open. What do you say, without the words remorse, remorseful, regret, regretful?"
+        f"open.{expression_of(scene().label, scene().plan.seed)} What do you say, without the words remorse, remorseful, "
+        "regret, regretful?"
     )
+
+
+def test_rows_are_told_different_ways_to_show_an_emotion():
+    label = scene().label
+    told = {expression_of(label, seed) for seed in range(40)}
+    assert len(told) == len(label.shows_by) > 1
+    assert expression_of(label.model_copy(update={"expressions": (), "canonical": None}), 1) == ""
+
+
+def test_a_line_in_the_words_of_its_prompt_is_written_again():
+    told = "say sorry and own the blame: I am so sorry, it was my fault"
+    gate = in_own_words(told)
+    assert gate("Aldo, I am so sorry, it was my fault.").reason == "prompt_residue"
+    assert gate("It was my fault that the flock is gone, Aldo.").accepted  # four words are anybody's
+    assert in_own_words("")("Anything at all may be said here.").accepted
 
 
 @pytest.mark.parametrize(
@@ -206,7 +224,7 @@ def test_connectives_are_lower_case_words():
 def test_a_row_without_a_cause_asks_without_because():
     chat = good()
     finish(write_utterance(scene(cause="", contextual=False)), chat)
-    assert f"You feel remorse ({INTENSITIES[2]}). What do you say" in question(chat.requests[0])
+    assert f"You feel remorse ({INTENSITIES[2]}). Who feels so may" in question(chat.requests[0])
 
 
 @pytest.mark.parametrize(
