@@ -181,8 +181,8 @@ def test_the_prompt_of_a_line_says_all_that_is_planned():
     finish(write_utterance(scene(intensity=1, contextual=False)), chat)
     assert question(chat.requests[0]) == (
         f"The scene:\n{fence(SECTION)}\n\nYou are Tova. You feel remorse ({INTENSITIES[1]}), because she left the gate "
-        f"open.{expression_of(scene().label, scene().plan.seed)} What do you say, without the words remorse, remorseful, "
-        "regret, regretful?"
+        f"open.{expression_of(scene().label, scene().plan.seed)} What do you say, without the words remorse, "
+        "remorseful, regret, regretful?"
     )
 
 
