@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.run_folder import DoneRecord
+from flows.done_records import DoneRecord
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
 from validators.duplicates import Duplicate, find_duplicates

@@ -8,17 +8,17 @@
 What a round brought is read from disk, so a resumed run stands where the killed one stood.
 """
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from flows.done_records import DoneRecord
 from flows.duplicates import STAGE as DUPLICATES
 from flows.duplicates import drop_duplicates
-from flows.run_folder import DoneRecord
 from flows.runs import Run
+from flows.shards import MakeAll, Shards, budget_spent
 from flows.utterances import STAGE as UTTERANCES
 from flows.utterances import make_utterances
 from generators.plans import plan_round
@@ -30,12 +30,6 @@ from validators.schemas import PLANNED, REJECTED, to_records, to_table
 
 STAGE = "plan"
 MOST_WORN = 6  # openings and phrases named in a prompt; a small model takes no notice of a longer list
-
-MakeShard = Callable[[int], DoneRecord | None]
-"""Makes one shard; None where the budget is spent and the shard was not begun."""
-
-MakeAll = Callable[[Run, str, Sequence[int], MakeShard], None]
-"""Makes shards of a stage: run, stage, numbers of the shards, and how one is made."""
 
 
 @dataclass(frozen=True)
@@ -140,26 +134,6 @@ def quotas_of(run: Run) -> Quotas:
     )
 
 
-def budget_spent(run: Run, stage: str) -> str:
-    """Say which budget is spent, "" if none; the minutes of a stage count from when it was first asked about here."""
-    budget, spent = run.recipe.budget, run.spent
-    now_s = time.monotonic()
-    limits = (
-        ("calls", spent.calls, budget.calls),
-        ("tokens", spent.tokens, budget.tokens),
-        ("minutes", (now_s - run.began_s) / 60, budget.minutes),
-        (
-            f"minutes for {stage}",
-            (now_s - run.stage_began_s.setdefault(stage, now_s)) / 60,
-            budget.minutes_of(stage),
-        ),
-    )
-    for name, value, limit in limits:
-        if limit is not None and value >= limit:
-            return f"the budget of {limit:g} {name} is spent"
-    return ""
-
-
 def _check_feedable(run: Run, quotas: Quotas, evidence: Sequence[Evidence]) -> None:
     """Refuse quotas of which no section can feed any."""
     fed = {pair.label for pair in evidence} | ({quotas.neutral} if evidence and quotas.neutral else set())
@@ -190,17 +164,15 @@ def _work(run: Run, planned: Round, make_all: MakeAll) -> tuple[Round, str]:
     shards = planned.shards(run.recipe.shard_rows)
     done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(UTTERANCES, index).exists())
     run.progress.begin(UTTERANCES, len(planned.rows), done)
-    spent: list[str] = []
-
-    def make(index: int) -> DoneRecord | None:
-        record = run.folder.done(UTTERANCES, index)
-        if record is None and (reason := "".join(spent[:1]) or budget_spent(run, UTTERANCES)):
-            spent.append(reason)
-            return None
-        return record or make_utterances(run, index, shards[index])
-
+    work = Shards(
+        UTTERANCES,
+        list(shards),
+        done=lambda index: run.folder.done(UTTERANCES, index),
+        make=lambda index: make_utterances(run, index, shards[index]),
+        budgeted=True,
+    )
     with run.timed(UTTERANCES):
-        make_all(run, UTTERANCES, list(shards), make)
+        spent = make_all(run, work)
     if spent:
         # shards are begun in their order, so what was made is a beginning of the round
         made = [index for index in shards if run.folder.done(UTTERANCES, index)]
@@ -209,14 +181,15 @@ def _work(run: Run, planned: Round, make_all: MakeAll) -> tuple[Round, str]:
     if planned.rows:
         indexes = list(planned.shards(run.recipe.shard_rows))
         run.progress.begin(DUPLICATES, sum(record.kept for record in _records(run, indexes)))
+        work = Shards(
+            DUPLICATES,
+            [planned.number],
+            done=lambda number: run.folder.done(DUPLICATES, number),
+            make=lambda number: drop_duplicates(run, number, indexes),
+        )
         with run.timed(DUPLICATES):
-            make_all(
-                run,
-                DUPLICATES,
-                [planned.number],
-                lambda number: run.folder.done(DUPLICATES, number) or drop_duplicates(run, number, indexes),
-            )
-    return planned, spent[0] if spent else ""
+            make_all(run, work)
+    return planned, spent
 
 
 def _records(run: Run, indexes: Sequence[int]) -> list[DoneRecord]:

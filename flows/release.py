@@ -14,14 +14,13 @@ from flows.atomic import storage_errors, write_bytes
 from flows.card import render_card
 from flows.croissant import render_croissant
 from flows.dialogue_rounds import Talked
+from flows.done_records import AccountingError
 from flows.duplicates import STAGE as DUPLICATES_STAGE
 from flows.judgement import SPLITS, judge_release, silent_clips
 from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
 from flows.quality import measure_quality
 from flows.quotas import Filled
-from flows.readings import ReaderUsage
 from flows.recordings import record_dialogues
-from flows.run_folder import AccountingError
 from flows.run_identity import CROISSANT
 from flows.runs import Run
 from flows.speech import Spoken, known_as_sound, with_voices
@@ -97,6 +96,8 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
             where=str(run.folder.work / JUDGEMENT),
             next_step="read the rejected rows in work/; plan more rows, or lower the floors in the recipe",
         )
+    if run.folder.mirror:
+        run.folder.mirror.remove(run.folder.manifest)  # before the first file of the release changes
     tables = _tables(kept, talked, spoken, recordings)
     streams = bool(spoken and run.recipe.speech and run.recipe.speech.webdataset)
     archives = {ARCHIVES: _by_split(spoken.kept)} if spoken and streams else {}
@@ -104,7 +105,9 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
     card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
     write_bytes(run.folder.root / CROISSANT, render_croissant(run, tables, files, figures).encode())
-    write_manifest(run.folder, files)
+    manifest = write_manifest(run.folder, files)
+    if run.folder.mirror:
+        run.folder.mirror.push_release(file.path for file in manifest.files)
     return release
 
 
@@ -240,7 +243,7 @@ def talked_summary(talked: Talked) -> dict[str, object]:
 
 def _usage(run: Run, kept: int) -> dict[str, float]:
     """What this command spent, and over all commands of the run what a kept row cost."""
-    usage, reader = run.writer.usage, run.reader_usage or ReaderUsage()
+    usage, reader = run.usage.writer, run.usage.reader
     if not usage.calls + usage.hits:
         return {}
     text_s = sum(run.stage_s.get(stage, 0.0) for stage in ("evidence", UTTERANCES_STAGE))

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from flows.reply_store import ReplyStore
 from flows.sealed import sha256_of
+from flows.worker_replies import Replies
 from generators.chat import Chat, ChatReply, ChatRequest
 from validators.errors import StorageError
 
@@ -38,7 +39,7 @@ class ChatUsage:
 class StoredChat:
     """A Chat that asks the one it wraps only what the store does not know, and once for the same request in flight."""
 
-    def __init__(self, chat: Chat, store: ReplyStore) -> None:
+    def __init__(self, chat: Chat, store: Replies) -> None:
         self._chat = chat
         self._store = store
         self._lock = threading.Lock()

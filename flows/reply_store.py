@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeVar, cast
+from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 
 from flows.atomic import describe_free_space, refuse_symlink, storage_errors
 from flows.failpoints import failpoint
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS replies (
     checksum TEXT NOT NULL
 )
 """
-_COLUMNS: Final = "text, finish_reason, prompt_tokens, completion_tokens, first_token"
+COLUMNS: Final = "text, finish_reason, prompt_tokens, completion_tokens, first_token"
 
 
 class Spent(NamedTuple):
@@ -45,10 +45,14 @@ class Spent(NamedTuple):
 
 
 class ReplyStore:
-    """Replies in one SQLite file, for all threads of a run; a damaged file is moved aside and a new one begun."""
+    """Replies in one SQLite file, for all threads of a run; a damaged file is moved aside and a new one begun.
 
-    def __init__(self, path: Path) -> None:
+    With `alone` no other process may open it meanwhile, which SQLite needs on a network file system.
+    """
+
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
         self._path = path
+        self._alone = alone
         self._lock = threading.RLock()
         self._closed = False
         refuse_symlink(path)
@@ -76,22 +80,8 @@ class ReplyStore:
 
     def get(self, key: str) -> ChatReply | None:
         """Give the reply stored under a key, if there is a whole one."""
-        query = f"SELECT {_COLUMNS}, checksum FROM replies WHERE key = ?"  # noqa: S608 - a constant, no value
-        row = self._run(lambda db: db.execute(query, (key,)).fetchone())
-        if row is None:
-            return None
-        *values, checksum = row
-        if _checksum(key, tuple(values)) != checksum:
-            log.warning("a reply in %s is damaged and will be asked again", self._path)
-            return None
-        text, finish_reason, prompt_tokens, completion_tokens, first_token = values
-        return ChatReply(
-            text=_decode(text),
-            finish_reason=cast(FinishReason, finish_reason),
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            first_token=_read_tokens(first_token),
-        )
+        query = f"SELECT {COLUMNS}, checksum FROM replies WHERE key = ?"  # noqa: S608 - a constant, no value
+        return read_row(self._path, key, self._run(lambda db: db.execute(query, (key,)).fetchone()))
 
     def put(self, key: str, reply: ChatReply) -> None:
         """Store a reply; when this returns, killing the process does not lose it. After `close` it is dropped."""
@@ -110,6 +100,16 @@ class ReplyStore:
         self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", values))
         with storage_errors(self._path):
             failpoint("after_store")
+
+    def take_in(self, other: "ReplyStore") -> None:
+        """Copy what another store holds; what both hold stays as it is here."""
+        query = f"SELECT key, {COLUMNS}, checksum FROM replies"  # noqa: S608 - a constant, no value
+        rows = other._run(lambda db: db.execute(query).fetchall())
+        self._run(lambda db: _insert(db, rows))
+
+    def settle(self) -> None:
+        """Bring everything into the one file, so that `FrozenReplies` of other processes can read it."""
+        self._run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
     def close(self) -> None:
         """Close the file."""
@@ -143,6 +143,9 @@ class ReplyStore:
         # each statement commits by itself; the lock, not sqlite3, keeps threads apart
         connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
+            if self._alone:
+                # the index of the log is then kept in memory and not in a mapped file, which network file systems lack
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise _DamagedError("quick_check found damage")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -185,6 +188,30 @@ class ReplyStore:
                 where=f"{self._path} ({describe_free_space(self._path)})",
                 next_step="free some space or make the folder writable, and run the same command again",
             ) from error
+
+
+def read_row(path: Path, key: str, row: tuple[Any, ...] | None) -> ChatReply | None:
+    """Read a row as it was found under a key; None if there was none, or a damaged one."""
+    if row is None:
+        return None
+    *values, checksum = row
+    if _checksum(key, tuple(values)) != checksum:
+        log.warning("a reply in %s is damaged and will be asked again", path)
+        return None
+    text, finish_reason, prompt_tokens, completion_tokens, first_token = values
+    return ChatReply(
+        text=_decode(text),
+        finish_reason=cast(FinishReason, finish_reason),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        first_token=_read_tokens(first_token),
+    )
+
+
+def _insert(db: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    with db:  # one commit: of 64 rows a commit, ten times faster than each by itself
+        db.execute("BEGIN")
+        db.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 class _DamagedError(sqlite3.DatabaseError):

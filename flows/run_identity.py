@@ -25,6 +25,7 @@ LOCK: Final = "run.lock"
 WORK: Final = "work"
 DATA: Final = "data"
 REPLIES: Final = "replies.sqlite"
+WORKER_REPLIES: Final = "replies"
 CARD: Final = "README.md"
 MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.html"
@@ -88,16 +89,21 @@ def read_identity(root: Path) -> dict[str, str] | None:
     refuse_symlink(path)
     if not path.exists():
         return None
+    with storage_errors(path):
+        return parse_identity(path.read_bytes(), path)
+
+
+def parse_identity(text: bytes, where: object) -> dict[str, str]:
+    """Read an identity from what `run_json` wrote; StorageError where that is damaged."""
     try:
-        with storage_errors(path):
-            content = json.loads(path.read_bytes())
+        content = json.loads(text)
         identity = content["identity"]
         if not isinstance(identity, dict) or fingerprint(identity) != content["fingerprint"]:
             raise ValueError("its fingerprint does not match its identity")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StorageError(
             f"{RUN_JSON} is damaged ({type(error).__name__}), so the recipe of this run is unknown",
-            where=str(path),
+            where=str(where),
             next_step=f"restore it from a copy, or choose another --output folder; to keep the replies already "
             f"paid for, copy {WORK}/{REPLIES} into its {WORK}/ first",
         ) from error
@@ -155,6 +161,16 @@ def remove_made(root: Path) -> None:
                 _remove_if_empty(part)
         if (root / DATA).is_dir():
             _remove_if_empty(root / DATA)
+
+
+def is_made(path: str) -> bool:
+    """Whether a path, from a run's folder on, is of something that the run makes: shards and release."""
+    folder, _, name = path.rpartition("/")
+    if folder.startswith(f"{WORK}/"):
+        return _SHARD_FILE.fullmatch(name) is not None
+    if folder.startswith(f"{DATA}/"):
+        return RELEASE_FILE.fullmatch(name) is not None
+    return path in {MANIFEST, CARD, QUALITY, CROISSANT}
 
 
 def _inside(folder: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from flows.dialogue_plans import wanted_of
 from flows.dialogue_role import OWN
+from flows.done_records import DoneRecord
 from flows.earlier import NOTHING, Earlier, read_earlier
 from flows.identity import identity
 from flows.models import Models
@@ -22,8 +23,11 @@ from flows.readings import ReaderUsage, StoredReader
 from flows.recipe import Recipe, check_labels, load_taxonomy
 from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
-from flows.run_folder import DoneRecord, RunFolder, open_run
+from flows.run_folder import RunFolder, open_run
+from flows.stopping import Stopping
 from flows.stories import read_stories, stories_sha256
+from flows.usage import Report, Usage
+from flows.worker_replies import Replies, gather_replies
 from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Slots, side_by_side
 from generators.draws import NOT_REALISED
@@ -54,6 +58,8 @@ class Inputs:
     stories: tuple[Story, ...]
     models: Models
     earlier: Earlier = NOTHING
+    after: tuple[Path, ...] = ()
+    """The folders of the earlier versions."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -79,7 +85,7 @@ def read_inputs(recipe: Recipe, after: Sequence[Path] = ()) -> Inputs:
     if recipe.dialogues:
         wanted_of(recipe, recipe.dialogues, taxonomy)  # what cannot be had is told before anything is paid for
     models = Models.of(recipe)
-    return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models, read_earlier(after))
+    return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models, read_earlier(after), tuple(after))
 
 
 @dataclass
@@ -88,10 +94,12 @@ class Run:
 
     inputs: Inputs
     folder: RunFolder
-    store: ReplyStore
+    store: Replies
     writer: StoredChat
     progress: Progress
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: Stopping = field(default_factory=threading.Event)
+    elsewhere: Usage = field(default_factory=Usage)
+    """What workers of other processes reported."""
     stage_s: dict[str, float] = field(default_factory=dict)
     stage_began_s: dict[str, float] = field(default_factory=dict)
     """Of the stages that have a budget, when this command came to them."""
@@ -116,7 +124,14 @@ class Run:
     @property
     def spent(self) -> Spent:
         """Calls and tokens that all commands of this run have paid for."""
-        return self.store.spent()
+        here, elsewhere = self.store.spent(), self.elsewhere.spent
+        return Spent(here.calls + elsewhere.calls, here.tokens + elsewhere.tokens)
+
+    @property
+    def usage(self) -> Usage:
+        """What this command asked of the models, here and elsewhere."""
+        reader = self._reader.usage if self._reader else ReaderUsage()
+        return Usage(self.writer.usage, reader).plus(self.elsewhere)
 
     @property
     def reader(self) -> StoredReader | None:
@@ -126,11 +141,6 @@ class Run:
                 reader = self.inputs.models.open_reader(self.taxonomy, self.writer)
                 self._reader = StoredReader(reader, self.store)
             return self._reader
-
-    @property
-    def reader_usage(self) -> ReaderUsage | None:
-        """What was read; None where nothing was."""
-        return self._reader.usage if self._reader else None
 
     def close(self) -> None:
         """Close the reader and the writer, whichever were opened; the store is its opener's."""
@@ -196,6 +206,13 @@ class Run:
         rate = f"{tokens / busy_s:.0f} tokens/s" if busy_s > 1 else ""
         self.progress.advance(stage, kept=kept, rejected=rejected, note=rate)
 
+    def hear(self, stage: str, report: Report) -> None:
+        """Count what a worker of another process did, and tell the progress, with the rate of all workers."""
+        with self._lock:
+            self.elsewhere = self.elsewhere.plus(report.usage)
+        rate = self.elsewhere.writer.completion_tokens / max(1.0, time.monotonic() - self.began_s)
+        self.progress.advance(stage, kept=report.kept, rejected=report.rejected, note=f"{rate:.0f} tokens/s")
+
     def stop_if_systematic(self, record: DoneRecord) -> None:
         """Stop the run when one reason takes too large a share of a stage so far: the prompt or the model is broken."""
         # what the reader misses is its own figure with its own floor, and says as much of it as of the writer
@@ -228,12 +245,17 @@ class Run:
 @contextmanager
 def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> Iterator[Run]:
     """Open the folder, the reply store and (late) the writer of a run; all are closed at the end."""
-    folder = open_run(root, identity=inputs.identity, recipe=inputs.recipe.canonical(), rebuild=rebuild)
+    recipe = inputs.recipe
+    folder = open_run(
+        root, identity=inputs.identity, recipe=recipe.canonical(), rebuild=rebuild, storage=recipe.storage or ""
+    )
     with folder:
         store = ReplyStore(folder.replies)
+        gather_replies(store, folder)
         run = Run(inputs, folder, store, StoredChat(inputs.models.writer, store), progress)
         try:
             yield run
         finally:
             run.close()
+            gather_replies(store, folder)
             store.close()

@@ -25,10 +25,18 @@ class AffectoryError(Exception):
         self.where = where
         self.next_step = next_step
 
+    def __reduce__(self) -> "tuple[object, ...]":
+        # a worker's failure is told by another process; `Exception` would call the class without the keywords
+        return _restore, (type(self), self.what, self.where, self.next_step)
+
     def __str__(self) -> str:
         where = f"\n  where: {self.where}" if self.where else ""
         next_step = f"\n  next:  {self.next_step}" if self.next_step else ""
         return f"{self.what}{where}{next_step}"
+
+
+def _restore(kind: type[AffectoryError], what: str, where: str, next_step: str) -> AffectoryError:
+    return kind(what, where=where, next_step=next_step)
 
 
 class InputError(AffectoryError):

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What models were asked and what it cost, summed over the processes of a run."""
+
+from dataclasses import astuple, dataclass, field
+
+from flows.readings import ReaderUsage
+from flows.replies import ChatUsage
+from flows.reply_store import Spent
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Work of writer and reader, and what was paid for."""
+
+    writer: ChatUsage = field(default_factory=ChatUsage)
+    reader: ReaderUsage = field(default_factory=ReaderUsage)
+    spent: Spent = field(default_factory=lambda: Spent(0, 0))
+
+    def plus(self, other: "Usage", times: int = 1) -> "Usage":
+        """The sum of two usages, or with `times=-1` the difference."""
+        return Usage(
+            ChatUsage(*_sum(astuple(self.writer), astuple(other.writer), times)),
+            ReaderUsage(*_sum(astuple(self.reader), astuple(other.reader), times)),
+            Spent(*_sum(self.spent, other.spent, times)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker tells its driver of a shard: numbers alone. The rows are in the run's folder."""
+
+    kept: int
+    rejected: int
+    usage: Usage
+
+
+def _sum(left: tuple[float, ...], right: tuple[float, ...], times: int) -> list[int]:
+    return [one + times * other for one, other in zip(left, right, strict=True)]  # type: ignore[misc]  # seconds too
