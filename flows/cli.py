@@ -98,12 +98,17 @@ def plan(recipe: RecipePath, settings: Settings = None, as_json: AsJson = False)
 
 @app.command()
 def check(
-    folder: Annotated[Path, typer.Argument(help="A finished run, such as outputs/tiny.")], as_json: AsJson = False
+    folder: Annotated[str, typer.Argument(help="A finished run, such as outputs/tiny or s3://bucket/tiny.")],
+    *,
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Keep the release of an object store in this new folder.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check a release: every file against the manifest, every page of every table."""
-    from flows.manifest import verify_release
+    from flows.fetching import check_release
 
-    problems = verify_release(folder)
+    problems = check_release(folder, into)
     if as_json:
         typer.echo(json.dumps({"problems": problems}))
     else:

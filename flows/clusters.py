@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,7 +39,7 @@ def connect(runner: str, role: Cluster) -> Iterator[Workers]:
     for module in (f"prefect_{runner}", {"ray": "ray", "dask": "distributed"}[runner]):
         if find_spec(module) is None:
             raise InputError(f"runner: {runner} needs the package {module}, which is not here.", next_step=INSTALL)
-    opened = {"ray": _ray}[runner](role)
+    opened = {"ray": _ray, "dask": _dask}[runner](role)
     with opened as workers:
         yield workers
 
@@ -61,7 +61,6 @@ def check_api(hosts: set[str], here: str) -> None:
 def _ray(role: Cluster) -> Iterator[Workers]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # said, or Ray warns that it will change
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # Ray's 30 s are too few on a busy machine
     token = Path.home() / ".ray" / "auth_token"
     if token.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # `ray start` uses a token that it finds, a client must be told
@@ -113,3 +112,48 @@ class _RayWorkers:
             num_cpus=self._role.cpus, num_gpus=self._role.gpus
         )
         return claimed
+
+
+@contextmanager
+def _dask(role: Cluster) -> Iterator[Workers]:
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")  # our errors are told once, by the command line
+    distributed: Any = import_module("distributed")
+    config: Any = import_module("dask").config
+    address = role.address or os.environ.get("DASK_SCHEDULER_ADDRESS")
+    with ExitStack() as stack:
+        if address is None:
+            stack.enter_context(config.set({"distributed.worker.daemon": False}))  # who speaks has processes of its own
+            # a memory limit would have models, which are large and stay, taken for a leak
+            cluster = distributed.LocalCluster(
+                n_workers=role.workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
+            )
+            stack.enter_context(cluster)
+            address = cluster.scheduler_address
+        try:
+            client = stack.enter_context(distributed.Client(address, set_as_default=False))
+        except OSError as error:
+            raise InputError(
+                f"There is no Dask scheduler at {address}.",
+                where="cluster.address, or DASK_SCHEDULER_ADDRESS",
+                next_step="start one with `dask scheduler` and workers with `dask worker`, or name its address",
+            ) from error
+        hosts = {str(urlsplit(worker).hostname) for worker in client.nthreads()}
+        check_api(hosts, str(import_module("distributed.utils").get_ip()))
+        yield _DaskWorkers(client, str(address))
+
+
+class _DaskWorkers:
+    def __init__(self, client: Any, address: str) -> None:
+        self._client = client
+        self.task_runner: Any = import_module("prefect_dask").DaskTaskRunner(address=address)
+        self.lost: tuple[type[BaseException], ...] = (
+            import_module("distributed.scheduler").KilledWorker,
+            import_module("distributed.client").FutureCancelledError,
+            import_module("distributed.comm").CommClosedError,
+        )
+
+    def capacity(self) -> int:
+        return max(1, sum(self._client.nthreads().values()))
+
+    def claim(self) -> AbstractContextManager[object]:
+        return nullcontext()

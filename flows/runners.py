@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -57,21 +58,30 @@ def build_on_cluster(run: Run, build_release: BuildRelease) -> Release:
             raise
 
 
+_body: ContextVar[Callable[[], Release]] = ContextVar("_body")
+
+
+def affectory(recipe: str, fingerprint: str) -> Release:
+    """What the flow does. Prefect sends flows along with tasks, so it holds nothing, and is found by its name."""
+    interrupts.reinstall()
+    return _body.get()()
+
+
 def _flow(run: Run, task_runner: Any, body: Callable[[], Release]) -> Release:
     from prefect import flow
 
-    @flow(
+    as_flow = flow(
         name="affectory",
         flow_run_name=run.folder.root.name,
         task_runner=task_runner,
         persist_result=False,
         validate_parameters=False,
-    )
-    def affectory(recipe: str, fingerprint: str) -> Release:
-        interrupts.reinstall()
-        return body()
-
-    return affectory(recipe=run.recipe.name, fingerprint=run.folder.fingerprint)
+    )(affectory)
+    before = _body.set(body)
+    try:
+        return as_flow(recipe=run.recipe.name, fingerprint=run.folder.fingerprint)
+    finally:
+        _body.reset(before)
 
 
 def _in_threads(run: Run, shards: Shards) -> str:
@@ -97,12 +107,11 @@ def _on_workers(run: Run, shards: Shards, workers: Workers, order: tuple[str, st
     from prefect.cache_policies import NO_CACHE
 
     shard = task(
-        make_shard,
         name=shards.stage,
         task_run_name=f"{shards.stage}-{{index}}",
         cache_policy=NO_CACHE,
         persist_result=False,
-    )
+    )(make_shard)
     turn, failures = Turn(run, shards), Failures(run)
     waiting = deque(shards.indexes)
     ended: SimpleQueue[Any] = SimpleQueue()
