@@ -13,7 +13,12 @@ from flows.object_store import ObjectStore
 from tests.doubles.object_store import BUCKET, object_store
 from tests.flows.builds import command, run_build, write_recipe
 
-pytestmark = [pytest.mark.fault, pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [
+    pytest.mark.fault,
+    pytest.mark.server,
+    pytest.mark.timeout(1500),  # four commands, and one build before the first
+    pytest.mark.usefixtures("prefect_server"),
+]
 
 MOMENTS = ["before_record_put:4", "after_record_put:3", "before_manifest_put:1"]
 
@@ -35,14 +40,14 @@ def uninterrupted(tmp_path_factory, prefect_server):
 def test_killed_and_gone_on_with_elsewhere(uninterrupted, tmp_path, moment):
     recipe, url = write_recipe(tmp_path), f"s3://{BUCKET}/{moment.replace(':', '-')}"
     build = ("build", recipe, "--set", f"storage={url}", "--json", "--output")
-    killed = command(*build, tmp_path / "here", env={"AFFECTORY_FAILPOINT": f"{moment}:kill"})
+    killed = command(*build, tmp_path / "here", env={"AFFECTORY_FAILPOINT": f"{moment}:kill"}, timeout=600)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     store = ObjectStore(url)
     assert store.read("manifest.json") is None
     before = store.list()
     shutil.rmtree(tmp_path / "here")
 
-    result = command(*build, tmp_path / "there")
+    result = command(*build, tmp_path / "there", timeout=600)
     assert result.returncode == 0, result.stderr
     assert store.read("manifest.json") == (tmp_path / "there" / "manifest.json").read_bytes() == uninterrupted
     assert store.read("run.lock") is None
