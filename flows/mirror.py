@@ -54,6 +54,12 @@ class Mirror:
             self._check()
             self.store.upload(file, self.path_of(file))
 
+    def push_changed(self, file: Path) -> None:
+        """Upload a file unless the store has it as it is here."""
+        listed = self.store.list(self.path_of(file)).get(self.path_of(file))
+        if listed is None or not _is_same(file, listed):
+            self.push(file)
+
     def put(self, file: Path, content: bytes) -> None:
         """Write what a file is to hold, before it is written here."""
         self._check()
@@ -104,12 +110,17 @@ class Mirror:
         found = (_RECORD.fullmatch(path) for path in self.store.list(f"{WORK}/{stage}"))
         return {int(match[2]) for match in found if match}
 
-    def begin(self) -> None:
-        """Bring run.json here before the folder is opened; refuse a folder that holds another run than the store."""
+    def begin(self, wanted: Mapping[str, str] | None) -> None:
+        """Bring run.json here before the folder is opened; refuse a folder that holds another run than the store.
+
+        `wanted` is the identity that the store's run must have, if any.
+        """
         content = self.store.read(RUN_JSON)
         if content is None:
             return
         there = parse_identity(content, f"{self.store.url}/{RUN_JSON}")
+        if wanted is not None:
+            compare_identity(self.store.url, there, wanted)
         here = read_identity(self.root)
         if here is not None:
             compare_identity(self.root, here, there)

@@ -263,7 +263,7 @@ def open_run(
         remove_temps(root)
         if storage:
             mirror = open_mirror(storage, root)
-            mirror.begin()
+            mirror.begin(None if rebuild else identity)
         found = read_identity(root)
         if found is None:
             create_file(root / RUN_JSON, run_json(identity, recipe))

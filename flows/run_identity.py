@@ -117,7 +117,7 @@ def read_quotas(root: Path) -> dict[str, str]:
     return quotas_of(recipe) if isinstance(recipe, dict) else {}
 
 
-def compare_identity(root: Path, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+def compare_identity(root: object, old: Mapping[str, str], new: Mapping[str, str]) -> None:
     """Refuse to continue a run by another recipe, naming each key that differs."""
     changes = difference(old, new)
     if changes:

@@ -140,7 +140,7 @@ def gather_replies(store: ReplyStore, folder: RunFolder) -> None:
             path.unlink()
     store.settle()
     if mirror:
-        mirror.push(folder.replies)
+        mirror.push_changed(folder.replies)
         mirror.remove(*there)  # only now: the replies are in the file just put
 
 
