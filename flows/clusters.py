@@ -153,7 +153,8 @@ class _DaskWorkers:
         )
 
     def capacity(self) -> int:
-        return max(1, sum(self._client.nthreads().values()))
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
 
     def claim(self) -> AbstractContextManager[object]:
         return nullcontext()

@@ -127,6 +127,8 @@ def _on_workers(run: Run, shards: Shards, workers: Workers, order: tuple[str, st
                 begun[future.task_run_id] = index
                 future.add_done_callback(ended.put)
         with suppress(Empty):
+            if not begun:
+                break
             future = ended.get(timeout=1.0)  # short, so that Ctrl-C is seen and new workers get work
             with failures.noting():
                 _end(run, shards, begun.pop(future.task_run_id), future, workers)

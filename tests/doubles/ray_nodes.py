@@ -48,7 +48,7 @@ class RayNode:
 
     def _below(self) -> list[psutil.Process]:
         try:
-            return psutil.Process(self._process.pid).children(recursive=True)
+            return list(psutil.Process(self._process.pid).children(recursive=True))
         except psutil.NoSuchProcess:
             return []
 
@@ -90,6 +90,6 @@ def _start(folder: Path, *arguments: str, address: str) -> RayNode:
 
 def _command_line(process: psutil.Process) -> list[str]:
     try:
-        return process.cmdline()
+        return list(process.cmdline())
     except psutil.Error:
         return []

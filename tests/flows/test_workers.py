@@ -84,7 +84,7 @@ def test_budgets_and_what_was_paid_for_before_are_seen_by_workers(recipe, tmp_pa
     for path in (tmp_path / "out" / "work" / "utterances").iterdir():
         path.unlink()  # as if the shards were lost, with their replies paid for
     again = build_on_worker(recipe, tmp_path / "out", *silent)
-    assert again.usage["stored_replies"] >= first.usage["calls"] / 2
+    assert again.usage["stored_replies"] >= first.usage["calls"] / 3  # the others were for evidence, which lies there
     assert again.kept > first.kept
 
 
@@ -110,6 +110,7 @@ def test_a_stop_reaches_workers_and_a_new_command_takes_it_away(recipe, tmp_path
             raise pickle.loads(pickle.dumps(caught.value))
         failures.raise_first()  # who gave up is no failure
         StopFile(run.folder.work / STOP).clear()
+        command = write_command(run.folder, run.inputs)
         assert make_shard(str(run.folder.root), command, "evidence", 0).kept > 0
 
 
