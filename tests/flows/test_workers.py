@@ -110,8 +110,8 @@ def test_a_stop_reaches_workers_and_a_new_command_takes_it_away(recipe, tmp_path
             raise pickle.loads(pickle.dumps(caught.value))
         failures.raise_first()  # who gave up is no failure
         StopFile(run.folder.work / STOP).clear()
-        command = write_command(run.folder, run.inputs)
-        assert make_shard(str(run.folder.root), command, "evidence", 0).kept > 0
+        further = write_command(run.folder, run.inputs)
+        assert make_shard(str(run.folder.root), further, "evidence", 0).kept > 0
 
 
 def test_errors_come_from_another_process_as_they_are():
