@@ -151,11 +151,12 @@ class Mirror:
 
     def push_release(self, files: Iterable[str]) -> None:
         """Upload a finished release, its manifest last."""
-        listed = self.store.list()
-        for path in sorted(files):
+        listed, wanted = self.store.list(), set(files)
+        for path in sorted(wanted):
             if path not in listed or not _is_same(self.root / path, listed[path]):
                 self.push(self.root / path)
-        self.store.delete(path for path in listed if path.startswith(f"{DATA}/") and path not in set(files))
+        self._check()
+        self.store.delete(path for path in listed if path.startswith(f"{DATA}/") and path not in wanted)
         failpoint("before_manifest_put")
         self.push(self.root / MANIFEST)
 

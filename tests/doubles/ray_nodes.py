@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -39,11 +39,10 @@ class RayNode:
 
     def kill(self) -> None:
         """End everything at once, as when a machine loses its power."""
-        for one in [*self._below(), psutil.Process(self._process.pid)]:
-            try:
+        for one in self._below():
+            with suppress(psutil.NoSuchProcess):
                 one.kill()
-            except psutil.NoSuchProcess:
-                continue
+        self._process.kill()
         self._process.wait()
 
     def _below(self) -> list[psutil.Process]:
