@@ -17,7 +17,9 @@ from flows.run_folder import RunFolder, open_run
 from flows.run_lock import Holder
 from flows.store_lock import NAME, StoreLock
 from tests.doubles.object_store import BUCKET, object_store
+from tests.flows.builds import build_in_turn, write_recipe
 from tests.flows.shards import IDENTITY, N_SHARDS, content, write_release, write_tiny_shard
+from tests.flows.test_workers import build_on_worker
 from validators.errors import RecipeMismatchError, StorageError
 
 pytestmark = pytest.mark.server
@@ -152,3 +154,15 @@ def test_a_server_that_ignores_conditions_is_refused(url, tmp_path, monkeypatch)
     monkeypatch.setattr(ObjectStore, "create", careless)
     with pytest.raises(StorageError, match="takes no notice of conditions"):
         open_there(tmp_path / "run", url)
+
+
+def test_workers_of_other_machines_share_a_run_through_the_store(url, tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFECTORY_CACHE", str(tmp_path / "cache"))  # where the worker has its copy
+    recipe = write_recipe(tmp_path, rows=24)
+    build_in_turn(recipe, tmp_path / "one")
+    build_on_worker(recipe, tmp_path / "many", f"storage={url}")
+    manifest = (tmp_path / "one" / "manifest.json").read_bytes()
+    store = ObjectStore(url)
+    assert store.read("manifest.json") == manifest == (tmp_path / "many" / "manifest.json").read_bytes()
+    assert not store.list("work/replies")  # they are in the run's one file, and that is there
+    assert store.read("work/replies.sqlite") == (tmp_path / "many" / "work" / "replies.sqlite").read_bytes()

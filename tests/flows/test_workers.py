@@ -56,7 +56,8 @@ def on_worker(run: Run, shards: Shards, command: str) -> str:
     turn = Turn(run, shards)
     for index in shards.indexes:
         if turn.is_to_make(index):
-            run.hear(shards.stage, make_shard(str(run.folder.root), command, shards.stage, index))
+            run.hear(shards.stage, make_shard(run.recipe.storage or str(run.folder.root), command, shards.stage, index))
+            run.folder.forget(shards.stage, index)  # as a driver does, who then looks where the worker wrote
     return turn.spent
 
 
