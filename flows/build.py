@@ -6,14 +6,17 @@ number, never rows.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.dialogue_rounds import fill_dialogues
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import done_evidence, evidence_shards, make_evidence, read_evidence
+from flows.final_tables import final_tables, is_finished
+from flows.plan_file import keep_plan
 from flows.prefect_setup import prefect_api
+from flows.preflight import check_machine
 from flows.progress import Progress
 from flows.quotas import fill_quotas
-from flows.release import Release, close_run, final_tables, is_finished
 from flows.runs import Inputs, Run, open_run_of
 from flows.shards import MakeAll, Shards, in_turn
 from flows.speech import speak
@@ -21,33 +24,52 @@ from validators.records import Evidence
 
 __all__ = ["build", "build_release", "build_with_prefect", "in_turn"]
 
+if TYPE_CHECKING:
+    from flows.release import Release
 
-def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> Release:
+
+def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> "Release":
     """Build a release, or finish the one begun in this folder; a finished one is only read."""
     with open_run_of(inputs, root, progress, rebuild=rebuild) as run:
         if is_finished(run):
             return build_release(run, in_turn)
-        with prefect_api():
+        check_machine(run)
+        keep_plan(run)
+        with prefect_api(meanwhile=lambda: get_ready(run)):
             return build_with_prefect(run)
 
 
-def build_release(run: Run, make_all: MakeAll) -> Release:
+def build_release(run: Run, make_all: MakeAll) -> "Release":
     """Build a release stage by stage; `make_all` makes the shards of a stage."""
+    from flows.release import close_run  # pandas, which the start need not wait for
+
     evidence = find_evidence(run, make_all)
     go_on = not is_finished(run)
     filled = fill_quotas(run, evidence, make_all, go_on=go_on)
-    utterances, _ = final_tables(run, filled)
+    tables = utterances, _ = final_tables(run, filled)
     talked = fill_dialogues(run, utterances, evidence, make_all, go_on=go_on)
     spoken = speak(run, utterances, talked.kept if talked else None, make_all, go_on=go_on)
-    return close_run(run, filled, talked, spoken)
+    return close_run(run, filled, tables, talked, spoken)
 
 
-def build_with_prefect(run: Run) -> Release:
+def build_with_prefect(run: Run) -> "Release":
     """Run `build_release` as a Prefect flow with a task per shard, where the recipe wants it run."""
     from flows.runners import build_in_threads, build_on_cluster  # Prefect takes seconds to import
 
     on = build_in_threads if run.recipe.runner == "threads" else build_on_cluster
     return on(run, build_release)
+
+
+def get_ready(run: Run) -> None:
+    """Import and open what the work will need, while Prefect's server starts in a process of its own."""
+    import prefect  # noqa: F401 - a second and a half on a laptop
+
+    if run.recipe.runner != "threads":
+        return  # workers open their own models
+    if run.reader is None:
+        run.inputs.models.open_encoder()
+    if not run.spent.calls:  # where replies are stored, perhaps nothing is left to ask
+        run.inputs.models.writer.open()
 
 
 def find_evidence(run: Run, make_all: MakeAll) -> list[Evidence]:

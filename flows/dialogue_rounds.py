@@ -19,6 +19,7 @@ from flows.dialogues import STAGE, make_dialogues
 from flows.done_records import DoneRecord
 from flows.duplicates import repeated_row
 from flows.earlier import whole_text
+from flows.partitioned import FOLDER, PartitionedSearch
 from flows.runs import Run
 from flows.shards import MakeAll, Shards, budget_spent
 from generators.dialogues.plans import plan_dialogues
@@ -128,7 +129,7 @@ def _work(
     with run.timed(STAGE):
         spent = make_all(run, work)
     if spent:
-        # shards are begun in their order, so what was made is a beginning of the round
+        # no shard is refused after a later one was begun, so what was made is a beginning of the round
         made = [index for index in shards if run.folder.done(STAGE, index)]
         planned = Round(planned.number, planned.first_shard, tuple(row for index in made for row in shards[index]))
         _store(run, planned.number, planned.rows)
@@ -141,7 +142,8 @@ def _work(
             done=lambda number: run.folder.done(DUPLICATES, number),
             make=lambda number: drop_repeated(run, number, indexes),
         )
-        make_all(run, work)
+        with run.timed(DUPLICATES):
+            make_all(run, work)
     return planned, spent
 
 
@@ -157,6 +159,7 @@ def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
         [*before.values(), *(whole_text(row["turns"]) for row in rows.values())],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
+        large=PartitionedSearch(run.folder.work / FOLDER),
     )
     rejected = [
         repeated_row(

@@ -2,11 +2,10 @@
 """The record that proves a shard whole: written last, with the sizes and hashes of its files."""
 
 import logging
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.atomic import FileDigest, digest_file, storage_errors
+from flows.atomic import FileDigest
 from flows.sealed import SealError, canonical_json, unseal
 from validators.errors import AffectoryError
 from validators.schemas import SCHEMA_VERSION
@@ -50,14 +49,3 @@ def parse_record(content: bytes, expected: Identity, where: object) -> DoneRecor
         log.warning("%s belongs to another run or shard; the shard is made again", where)
         return None
     return record
-
-
-def differs(file: Path, recorded: FileDigest) -> str:
-    """Say how a file differs from what was recorded ("" if not at all)."""
-    if not file.is_file():
-        return "is missing"
-    with storage_errors(file):
-        if file.stat().st_size != recorded.bytes:
-            return f"has {file.stat().st_size} bytes instead of {recorded.bytes}"
-        found = digest_file(file)
-    return "" if found == recorded else f"has sha256 {found.sha256} instead of {recorded.sha256}"

@@ -8,11 +8,8 @@
 What a round brought is read from disk, so a resumed run stands where the killed one stood.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import pyarrow as pa
+from dataclasses import dataclass, field
 
 from flows.done_records import DoneRecord
 from flows.duplicates import STAGE as DUPLICATES
@@ -77,7 +74,7 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
     story_splits = run.splits_of(pair.story_id for pair in evidence)
     _check_feedable(run, quotas, evidence)
     rounds: list[Round] = []
-    standing = Standing()
+    standing, tally = Standing(), _Tally()
     spent = ""
     while True:
         spent = spent or budget_spent(run, UTTERANCES)
@@ -102,7 +99,8 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
         spent = spent or cut
         if worked.rows:
             rounds.append(worked)
-            standing = _stand(run, rounds)
+            tally.add(run, worked)
+            standing = tally.standing(run.recipe.loop.worn_out)
     accepted = {label: standing.accepted_of(label).total() for label in quotas.targets}
     short = {
         label: _why(label, spent, evidence, quotas, standing)
@@ -174,7 +172,7 @@ def _work(run: Run, planned: Round, make_all: MakeAll) -> tuple[Round, str]:
     with run.timed(UTTERANCES):
         spent = make_all(run, work)
     if spent:
-        # shards are begun in their order, so what was made is a beginning of the round
+        # no shard is refused after a later one was begun, so what was made is a beginning of the round
         made = [index for index in shards if run.folder.done(UTTERANCES, index)]
         planned = Round(planned.number, planned.first_shard, tuple(row for index in made for row in shards[index]))
         _store(run, planned.number, planned.rows)
@@ -196,24 +194,35 @@ def _records(run: Run, indexes: Sequence[int]) -> list[DoneRecord]:
     return [record for index in indexes if (record := run.folder.done(UTTERANCES, index))]
 
 
-def _stand(run: Run, rounds: Sequence[Round]) -> Standing:
-    """Read what all rounds so far brought."""
-    tables = [run.folder.read_shard(DUPLICATES, one.number)[0] for one in rounds]
-    unique = {str(row) for table in tables for row in table.column("utterance_id").to_pylist()}
-    columns = ["utterance_id", "intended", "text", "context", "realised"]
-    indexes = [index for one in rounds for index in one.shards(run.recipe.shard_rows)]
-    rows = pa.concat_tables([run.folder.read_shard(UTTERANCES, index)[0].select(columns) for index in indexes])
-    accepted = [row for row in rows.to_pylist() if row["utterance_id"] in unique and row["realised"] is not False]
-    texts: dict[str, list[str]] = {}
-    for row in accepted:
-        texts.setdefault(row["intended"]["label"], []).append(row["text"])
-    worn_out = run.recipe.loop.worn_out
-    return Standing(
-        written=tuple(row for one in rounds for row in one.rows),
-        accepted=frozenset(row["utterance_id"] for row in accepted),
-        contextual=sum(row["context"] is not None for row in accepted),
-        worn={} if worn_out is None else {label: _worn(found, worn_out) for label, found in texts.items()},
-    )
+@dataclass
+class _Tally:
+    """What the rounds so far brought, read from disk round by round: each shard once, however many rounds follow."""
+
+    written: list[PlannedUtterance] = field(default_factory=list)
+    accepted: set[str] = field(default_factory=set)
+    contextual: int = 0
+    texts: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, run: Run, done: Round) -> None:
+        """Read what a round brought."""
+        unique = set(run.folder.read_kept(DUPLICATES, done.number).column("utterance_id").to_pylist())
+        columns = ["utterance_id", "intended", "text", "context", "realised"]
+        self.written += done.rows
+        for index in done.shards(run.recipe.shard_rows):
+            for row in run.folder.read_kept(UTTERANCES, index).select(columns).to_pylist():
+                if row["utterance_id"] in unique and row["realised"] is not False:
+                    self.accepted.add(row["utterance_id"])
+                    self.contextual += row["context"] is not None
+                    self.texts.setdefault(row["intended"]["label"], []).append(row["text"])
+
+    def standing(self, worn_out: int | None) -> Standing:
+        """How far the rounds have come; phrases of so many rows are worn out."""
+        return Standing(
+            written=tuple(self.written),
+            accepted=frozenset(self.accepted),
+            contextual=self.contextual,
+            worn={} if worn_out is None else {label: _worn(found, worn_out) for label, found in self.texts.items()},
+        )
 
 
 def _worn(texts: Sequence[str], at_least: int) -> tuple[str, ...]:
@@ -225,7 +234,7 @@ def _worn(texts: Sequence[str], at_least: int) -> tuple[str, ...]:
 
 def _why(label: str, spent: str, evidence: Sequence[Evidence], quotas: Quotas, standing: Standing) -> str:
     """Say why a label has fewer rows than wanted."""
-    tried = Counter(row.intended.label for row in standing.written)[label]
+    tried = standing.written_of[label]
     if label != quotas.neutral and all(pair.label != label for pair in evidence):
         return "no section gives cause for it"
     if spent:

@@ -41,7 +41,13 @@ class Spent(NamedTuple):
     """Calls that were paid for, and their tokens, read and written."""
 
     calls: int
-    tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Read and written."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 class ReplyStore:
@@ -55,6 +61,10 @@ class ReplyStore:
         self._alone = alone
         self._lock = threading.RLock()
         self._closed = False
+        self._spent: Spent | None = None
+        self._spent_at = 0
+        """The sum as it was when no other process had written since: a budget is looked at before each shard, and
+        summing up a hundred thousand replies takes a tenth of a second."""
         refuse_symlink(path)
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,9 +84,36 @@ class ReplyStore:
     def spent(self) -> Spent:
         """Sum up what all replies cost; what was read by a reader of its own costs none of it."""
         query = (
-            "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0) FROM replies WHERE prompt_tokens > 0"
+            "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) "
+            "FROM replies WHERE prompt_tokens > 0"
         )
-        return Spent(*self._run(lambda db: db.execute(query).fetchone()))
+        with self._lock:
+            changed_by_others = self._run(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
+            if self._spent is None or self._spent_at != changed_by_others:
+                self._spent = Spent(*self._run(lambda db: db.execute(query).fetchone()))
+                self._spent_at = changed_by_others
+            return self._spent
+
+    @property
+    def size(self) -> int:
+        """Bytes of all pages, those too that still lie in SQLite's log."""
+        pages = (f"PRAGMA page_{what}" for what in ("count", "size"))
+        count, size = (self._run(lambda db, ask=ask: int(db.execute(ask).fetchone()[0])) for ask in pages)  # type: ignore[misc]
+        return count * size
+
+    def adopt(self, other: Path) -> None:
+        """Take over the replies of another store that is closed; what is known here stays as it is."""
+        names = f"key, {COLUMNS}, checksum"
+
+        def copy(db: sqlite3.Connection) -> None:
+            db.execute("ATTACH DATABASE ? AS other", (str(other),))
+            try:
+                db.execute(f"INSERT OR IGNORE INTO replies ({names}) SELECT {names} FROM other.replies")  # noqa: S608
+            finally:
+                db.execute("DETACH DATABASE other")
+
+        self._run(copy)
+        self._spent = None
 
     def get(self, key: str) -> ChatReply | None:
         """Give the reply stored under a key, if there is a whole one."""
@@ -97,7 +134,14 @@ class ReplyStore:
             json.dumps(reply.first_token),  # in ASCII, which also holds half a character; floats come back exactly
         )
         values = (key, *row, _checksum(key, row))
-        self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", values))
+        with self._lock:
+            self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", values))
+            if self._spent is not None and reply.prompt_tokens > 0:
+                self._spent = Spent(
+                    self._spent.calls + 1,
+                    self._spent.prompt_tokens + reply.prompt_tokens,
+                    self._spent.completion_tokens + reply.completion_tokens,
+                )
         with storage_errors(self._path):
             failpoint("after_store")
 
@@ -106,6 +150,7 @@ class ReplyStore:
         query = f"SELECT key, {COLUMNS}, checksum FROM replies"  # noqa: S608 - a constant, no value
         rows = other._run(lambda db: db.execute(query).fetchall())
         self._run(lambda db: _insert(db, rows))
+        self._spent = None
 
     def settle(self) -> None:
         """Bring everything into the one file, so that `FrozenReplies` of other processes can read it."""
@@ -127,6 +172,7 @@ class ReplyStore:
                 self._connection.close()
                 self._move_aside(error)
                 self._connection = self._open()
+                self._spent = None
                 return work(self._connection)
 
     def _open(self) -> sqlite3.Connection:

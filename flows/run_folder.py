@@ -18,36 +18,27 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import pyarrow as pa
 
-from flows.atomic import create_file, refuse_symlink, storage_errors, write_bytes
-from flows.done_records import AccountingError, DoneRecord, differs, parse_record
+from flows.atomic import refuse_symlink, storage_errors, write_bytes
+from flows.done_records import AccountingError, DoneRecord, parse_record
 from flows.failpoints import failpoint
-from flows.identity import fingerprint, quotas_of
-from flows.mirror import Mirror, open_mirror
+from flows.file_checks import differs, marks_of
+from flows.mirror import Mirror
 from flows.parquet import read_parquet, write_parquet
 from flows.run_identity import (
     CARD,
     DATA,
-    LOCK,
     MANIFEST,
     QUALITY,
     REPLIES,
-    RUN_JSON,
     WORK,
     WORKER_REPLIES,
-    compare_identity,
-    read_identity,
-    read_quotas,
-    refuse_foreign,
-    remove_made,
-    remove_temps,
-    run_json,
 )
 from flows.run_lock import RunLock
 from flows.sealed import seal
@@ -72,6 +63,8 @@ class RunFolder:
     recipe: Mapping[str, object]
     lock: RunLock | None = None  # None in a worker: its driver holds it
     mirror: Mirror | None = None  # where the recipe names an object store, which then holds what is durable
+    verified: dict[Path, tuple[tuple[int, int, int], ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Shards whose hashes were found right, with inode, size and time of their files as they were then."""
 
     def __enter__(self) -> Self:
         return self
@@ -207,13 +200,20 @@ class RunFolder:
             record = parse_record(path.read_bytes(), (stage, index, self.fingerprint), path)
         if record is None:
             return None
-        for file, digest in (
-            (self.kept_path(stage, index), record.kept_file),
-            (self.rejected_path(stage, index), record.rejected_file),
-        ):
-            if problem := differs(file, digest):
+        files = {
+            self.kept_path(stage, index): record.kept_file,
+            self.rejected_path(stage, index): record.rejected_file,
+        }
+        # hashed once in a process, as long as no file changes: a stage asks several times for each shard
+        seen = marks_of(path, *files)
+        if seen and self.verified.get(path) == seen:
+            return record
+        for file, digest in files.items():
+            problem = differs(file, digest)
+            if problem:
                 log.warning("%s %s; the shard is made again", file, problem)
                 return None
+        self.verified[path] = seen
         return record
 
     def read_shard(self, stage: str, index: int) -> tuple[pa.Table, pa.Table]:
@@ -221,13 +221,17 @@ class RunFolder:
 
         Page checksums alone are not enough: of 1500 flipped bits, 21 (all in the footer) gave other rows unnoticed.
         """
+        return self.read_kept(stage, index), read_parquet(self.rejected_path(stage, index))
+
+    def read_kept(self, stage: str, index: int) -> pa.Table:
+        """Read the kept rows of a finished shard alone, checked in the same way."""
         if self.done(stage, index) is None:
             raise StorageError(
                 f"shard {index} of stage {stage} is missing or damaged",
                 where=str(self.kept_path(stage, index)),
                 next_step="run the same command again; the shard is made again",
             )
-        return read_parquet(self.kept_path(stage, index)), read_parquet(self.rejected_path(stage, index))
+        return read_parquet(self.kept_path(stage, index))
 
     def stage_records(self, stage: str) -> list[DoneRecord]:
         """List the finished shards of a stage by index; each is verified."""
@@ -243,54 +247,6 @@ class RunFolder:
         refuse_symlink(self.work)
         refuse_symlink(folder)
         return folder
-
-
-def open_run(
-    root: Path, *, identity: Mapping[str, str], recipe: Mapping[str, object], rebuild: bool = False, storage: str = ""
-) -> RunFolder:
-    """Open the folder of a run, alone: begin it, continue it, or refuse.
-
-    `identity` is everything that decides what the rows will be; `recipe` is kept for people to read.
-    `rebuild` removes what an earlier run made, but for the replies. `storage` names the object store of the run.
-    """
-    refuse_foreign(root)
-    with storage_errors(root):
-        root.mkdir(exist_ok=True)
-    lock = RunLock(root / LOCK)
-    mirror: Mirror | None = None
-    try:
-        refuse_foreign(root)  # again, now that nobody else can write
-        remove_temps(root)
-        if storage:
-            mirror = open_mirror(storage, root)
-            mirror.begin(None if rebuild else identity)
-        found = read_identity(root)
-        if found is None:
-            create_file(root / RUN_JSON, run_json(identity, recipe))
-        elif rebuild:
-            if mirror:
-                mirror.remove_made()
-            remove_made(root)
-            write_bytes(root / RUN_JSON, run_json(identity, recipe))  # last: what is left always has its own name on it
-        else:
-            compare_identity(root, found, identity)
-            if read_quotas(root) != quotas_of(recipe):
-                log.info("other quotas than before: the rows stay, the release is made anew")
-                if mirror:
-                    mirror.remove(root / MANIFEST)
-                with storage_errors(root):
-                    (root / MANIFEST).unlink(missing_ok=True)
-                write_bytes(root / RUN_JSON, run_json(identity, recipe))
-        with storage_errors(root / WORK):
-            (root / WORK).mkdir(exist_ok=True)
-        if mirror:
-            mirror.sync()
-    except BaseException:
-        if mirror and mirror.lock:
-            mirror.lock.release()
-        lock.release()
-        raise
-    return RunFolder(root, fingerprint(identity), identity, recipe, lock, mirror)
 
 
 def _checked(index: int) -> int:

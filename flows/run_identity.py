@@ -26,6 +26,7 @@ WORK: Final = "work"
 DATA: Final = "data"
 REPLIES: Final = "replies.sqlite"
 WORKER_REPLIES: Final = "replies"
+PLAN: Final = "plan.json"
 CARD: Final = "README.md"
 MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.html"
@@ -55,9 +56,9 @@ def refuse_foreign(root: Path) -> None:
     with storage_errors(root):
         if (root / RUN_JSON).exists():
             return
-        # replies alone may be carried over from another run: they are keyed by what produced them
+        # replies may be carried over from another run, or come from a probe: they are keyed by what produced them
         foreign = sorted(path.name for path in root.iterdir() if not (path.name == LOCK or is_temp(path)))
-        foreign += sorted(path.name for path in _inside(root / WORK) if not path.name.startswith(REPLIES))
+        foreign += sorted(path.name for path in _inside(root / WORK) if not path.name.startswith((REPLIES, PLAN)))
     foreign = [name for name in foreign if name != WORK]
     if foreign:
         raise InputError(

@@ -6,16 +6,16 @@ What a task is given is shown in Prefect's interface: names and numbers, never t
 
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from flows import interrupts
 from flows.clusters import Workers, connect
 from flows.done_records import DoneRecord
-from flows.release import Release
 from flows.runs import Run
 from flows.shards import Failures, MakeAll, Shards, Turn
 from flows.stopping import StopFile
@@ -23,20 +23,23 @@ from flows.usage import Report
 from flows.worker import STOP, make_shard, write_command
 from validators.errors import DeferredError, StorageError
 
-SHARDS_AT_ONCE: Final = 2  # while the last rows of one shard finish, the next one keeps the engine full
+if TYPE_CHECKING:
+    from flows.release import Release
+
 SEEN_WITHIN_S: Final = 60.0  # a network file system may show a file of another machine half a minute late
 
-BuildRelease = Callable[[Run, MakeAll], Release]
+BuildRelease = Callable[[Run, MakeAll], "Release"]
 
 
-def build_in_threads(run: Run, build_release: BuildRelease) -> Release:
-    """Run a build as a Prefect flow with a task per shard, two at a time."""
+def build_in_threads(run: Run, build_release: BuildRelease) -> "Release":
+    """Run a build as a Prefect flow with a task per shard, as many at a time as fill the engine."""
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    return _flow(run, ThreadPoolTaskRunner(max_workers=SHARDS_AT_ONCE), lambda: build_release(run, _in_threads))
+    most = max(run.shards_at_once.values())
+    return _flow(run, ThreadPoolTaskRunner(max_workers=most), lambda: build_release(run, _in_threads))
 
 
-def build_on_cluster(run: Run, build_release: BuildRelease) -> Release:
+def build_on_cluster(run: Run, build_release: BuildRelease) -> "Release":
     """Run a build as a Prefect flow whose tasks are made by the workers of a cluster.
 
     This process plans the rounds, says which shards are begun, and makes the release.
@@ -58,16 +61,16 @@ def build_on_cluster(run: Run, build_release: BuildRelease) -> Release:
             raise
 
 
-_body: ContextVar[Callable[[], Release]] = ContextVar("_body")
+_body: ContextVar[Callable[[], "Release"]] = ContextVar("_body")
 
 
-def affectory(recipe: str, fingerprint: str) -> Release:
+def affectory(recipe: str, fingerprint: str) -> "Release":
     """What the flow does. Prefect sends flows along with tasks, so it holds nothing, and is found by its name."""
     interrupts.reinstall()
     return _body.get()()
 
 
-def _flow(run: Run, task_runner: Any, body: Callable[[], Release]) -> Release:
+def _flow(run: Run, task_runner: Any, body: Callable[[], "Release"]) -> "Release":
     from prefect import flow
 
     as_flow = flow(
@@ -77,11 +80,32 @@ def _flow(run: Run, task_runner: Any, body: Callable[[], Release]) -> Release:
         persist_result=False,
         validate_parameters=False,
     )(affectory)
-    before = _body.set(body)
+
+    def shown() -> "Release":
+        with _board(run):
+            return body()
+
+    before = _body.set(shown)
     try:
         return as_flow(recipe=run.recipe.name, fingerprint=run.folder.fingerprint)
     finally:
         _body.reset(before)
+
+
+@contextmanager
+def _board(run: Run) -> Iterator[None]:
+    """Show the tables of a run at the flow run that is at work here."""
+    from prefect.client.orchestration import get_client
+    from prefect.runtime import flow_run
+
+    from flows.prefect_board import PrefectBoard
+
+    with get_client(sync_client=True) as client:
+        run.watch.board = PrefectBoard(client, UUID(flow_run.id), run.folder.root.name)
+        try:
+            yield
+        finally:
+            run.watch.board = None
 
 
 def _in_threads(run: Run, shards: Shards) -> str:
@@ -131,13 +155,14 @@ def _on_workers(run: Run, shards: Shards, workers: Workers, order: tuple[str, st
                 break
             future = ended.get(timeout=1.0)  # short, so that Ctrl-C is seen and new workers get work
             with failures.noting():
-                _end(run, shards, begun.pop(future.task_run_id), future, workers)
+                _end(turn, begun.pop(future.task_run_id), future, workers)
     failures.raise_first()
     return turn.spent
 
 
-def _end(run: Run, shards: Shards, index: int, future: Any, workers: Workers) -> None:
+def _end(turn: Turn, index: int, future: Any, workers: Workers) -> None:
     """Hear what became of a shard, and see for ourselves."""
+    run, shards = turn.run, turn.shards
     try:
         report: Report = future.result()
     except workers.lost as error:
@@ -148,7 +173,7 @@ def _end(run: Run, shards: Shards, index: int, future: Any, workers: Workers) ->
             next_step="run the same command again; if it dies again, see that a worker has memory for its models",
         ) from error
     run.hear(shards.stage, report)
-    run.stop_if_systematic(_seen(run, shards, index))
+    turn.end(_seen(run, shards, index))
 
 
 def _seen(run: Run, shards: Shards, index: int) -> DoneRecord:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shards of a stage: which of them are done, how one is made, and when no more of them are begun."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 
 from flows.done_records import DoneRecord
 from flows.runs import Run, StoppedError
+from flows.shards_at_once import LEAST, Budgeted
 from validators.errors import DeferredError
 
 
@@ -35,8 +37,16 @@ class Turn:
 
     run: Run
     shards: Shards
-    spent: str = ""
-    """Why no further shard is begun."""
+
+    def __post_init__(self) -> None:
+        stage, run = self.shards.stage, self.run
+        self._places = threading.BoundedSemaphore(run.shards_at_once.get(stage, LEAST))
+        self._budget = Budgeted(lambda: budget_spent(run, stage) if self.shards.budgeted else "")
+
+    @property
+    def spent(self) -> str:
+        """Why no further shard is begun."""
+        return self._budget.reason
 
     def is_to_make(self, index: int) -> bool:
         """Whether a shard is to be begun: it is not done, and no budget is spent; `StoppedError` once the run stops."""
@@ -44,16 +54,21 @@ class Turn:
             raise StoppedError(self.shards.stage)
         record = self.shards.done(index)
         if record is not None:
-            self.run.stop_if_systematic(record)
+            self.end(record)
             return False
-        if self.shards.budgeted and not self.spent:
-            self.spent = budget_spent(self.run, self.shards.stage)
-        return not self.spent
+        return not self._budget.refuses(index)
 
     def make(self, index: int) -> None:
-        """Make a shard in this process, if it is to be made."""
-        if self.is_to_make(index):
-            self.run.stop_if_systematic(self.shards.make(index))
+        """Make a shard in this process, if it is to be made; as many at a time as fill the engine."""
+        with self._places:
+            record = self.shards.make(index) if self.is_to_make(index) else None
+        if record is not None:
+            self.end(record)
+
+    def end(self, record: DoneRecord) -> None:
+        """Show a shard that is done; the run stops where one reason takes too many rows."""
+        self.run.watch.shard(record)
+        self.run.stop_if_systematic(record)
 
 
 @dataclass

@@ -5,12 +5,14 @@ work/clip_plan/part-00000.parquet  which clips are made, by which voices; writte
 work/speech/part-*.parquet         its shards, with their sound
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from flows.done_records import DoneRecord
+from flows.meter import load_of
 from flows.models import SpeechModels
 from flows.runs import Run
 from flows.shards import MakeAll, Shards
@@ -54,7 +56,7 @@ def speak(
     planned = stored_plan(run)
     said = texts_of(role, to_records(utterances, Utterance), to_records(dialogues, Dialogue) if dialogues else [])
     if go_on and (new := unplanned(said, planned)):
-        planned += _plan(run, role, new, planned)
+        planned += plan_speech(run, role, new, planned)
     shards: dict[int, list[PlannedClip]] = {}
     for row in planned:
         shards.setdefault(shard_of(row), []).append(row)
@@ -62,7 +64,7 @@ def speak(
     if go_on and planned:
         done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(STAGE, index).exists())
         run.progress.begin(STAGE, len(planned), done)
-        with run.timed(STAGE), open_studio(run, role) as pool:
+        with run.timed(STAGE, slots=role.workers), open_studio(run, role) as pool:
             work = Shards(
                 STAGE,
                 list(shards),
@@ -71,6 +73,7 @@ def speak(
                 budgeted=True,
             )
             spent = make_all(run, work)
+        run.add_load(STAGE, load_of(pool.spans))
     made = [index for index in shards if run.folder.done(STAGE, index)]
     tables = [run.folder.read_shard(STAGE, index) for index in made]
     return Spoken(
@@ -176,7 +179,7 @@ def clip_row(plan: PlannedClip, recorded: Recorded) -> dict[str, object]:
     return clip.model_dump() | {"audio": {"bytes": recorded.audio, "path": f"{plan.clip_id}.flac"}}
 
 
-def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]) -> tuple[PlannedClip, ...]:
+def plan_speech(run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]) -> tuple[PlannedClip, ...]:
     """Plan the clips of new texts and store the plan, so that a resumed run makes the same."""
     voice = open_voice(role.voice.backend, _models(run).voice)
     try:
@@ -187,9 +190,10 @@ def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[Planned
         check_voice(name, cards)
     labels = [name for name in run.taxonomy.names if name != run.taxonomy.neutral]
     planned = plan_clips(role, said, cards, labels, before=before, seed=run.recipe.seed)
+    free = next(number for number in itertools.count() if run.folder.done(PLAN, number) is None)
     run.folder.write_shard(
         PLAN,
-        len(run.folder.stage_records(PLAN)),
+        free,  # a plan that was lost leaves a gap, and none after it may be overwritten
         planned=len(planned),
         kept=to_table(planned, PLANNED_CLIPS),
         rejected=REJECTED.empty_table(),
@@ -205,8 +209,13 @@ def stored_plan(run: Run) -> tuple[PlannedClip, ...]:
 
 def open_studio(run: Run, role: Speech) -> StudioPool:
     """The processes that speak; they start with the first clip."""
+    return StudioPool(studio_spec(run, role), workers=role.workers, timeout_s=role.timeout_s)
+
+
+def studio_spec(run: Run, role: Speech) -> StudioSpec:
+    """All that a worker needs to open the engines of a recipe."""
     models = _models(run)
-    spec = StudioSpec(
+    return StudioSpec(
         voice_backend=role.voice.backend,
         voice=models.voice,
         listener_backend=role.listener.backend,
@@ -223,7 +232,6 @@ def open_studio(run: Run, role: Speech) -> StudioPool:
             rule=RealisedRule(rank=role.emotion.rank if role.emotion else 1),
         ),
     )
-    return StudioPool(spec, workers=role.workers, timeout_s=role.timeout_s)
 
 
 def _models(run: Run) -> SpeechModels:

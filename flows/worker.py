@@ -19,13 +19,13 @@ from typing import Any, Final
 
 from flows.atomic import storage_errors, write_bytes
 from flows.identity import difference, fingerprint
+from flows.meter import EngineMeter, Load, load_of
 from flows.mirror import Mirror, open_mirror
 from flows.models import cache_folder
 from flows.planned_shards import make_planned
 from flows.recipe import restore_recipe
-from flows.replies import StoredChat
 from flows.run_folder import RunFolder
-from flows.runs import Inputs, Run, read_inputs
+from flows.runs import SERVERS, Inputs, Run, read_inputs
 from flows.speech import open_studio
 from flows.stopping import StopFile
 from flows.studio import StudioPool
@@ -52,6 +52,9 @@ class CountingProgress:
         with self._lock:
             self._kept += kept
             self._rejected += rejected
+
+    def tell(self, text: str) -> None:
+        """Say nothing: what workers say would come to their own machines."""
 
     def take(self) -> tuple[int, int]:
         """What was counted since the last time."""
@@ -82,7 +85,8 @@ class Worker:
             if closed and mirror:
                 mirror.push(closed)
         with self._lock:
-            usage = self.run.usage.plus(Usage(spent=self.run.spent))
+            spoken = load_of(self._studio.spans) if self._studio else Load()
+            usage = self.run.usage.plus(Usage(spent=self.run.spent, load=spoken))
             new = usage.plus(self._reported, -1)
             self._reported = usage
             kept, rejected = self.progress.take()
@@ -160,8 +164,8 @@ def _open_worker(place: str, command: str) -> Worker:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     replies = WorkerReplies(folder.worker_replies, name, folder.replies)
     progress = CountingProgress()
-    writer = StoredChat(inputs.models.writer, replies)
-    run = Run(inputs, folder, replies, writer, progress, stopping=StopFile(folder.work / STOP, mirror))
+    inputs.models.servers.attend(folder.work / SERVERS / name, progress.tell)
+    run = Run(inputs, folder, replies, EngineMeter(), progress, stopping=StopFile(folder.work / STOP, mirror))
     return Worker(command, run, replies, progress)
 
 

@@ -40,6 +40,11 @@ class Replies(Protocol):
         """Sum up what was paid for."""
         ...
 
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        ...
+
 
 class FrozenReplies:
     """A settled store that nobody writes to, read by many processes at once."""
@@ -74,7 +79,7 @@ class WorkerReplies:
         self._lock = threading.RLock()
         self._number = 0
         self._own: ReplyStore | None = None
-        self._spent = Spent(0, 0)
+        self._spent = Spent(0, 0, 0)
 
     def get(self, key: str) -> ChatReply | None:
         """Look among what this worker was answered for the shards it has open, then among what was paid for before."""
@@ -89,12 +94,21 @@ class WorkerReplies:
                 self._own = ReplyStore(self._path(), alone=True)
             self._own.put(key, reply)
             if reply.prompt_tokens > 0:
-                tokens = reply.prompt_tokens + reply.completion_tokens
-                self._spent = Spent(self._spent.calls + 1, self._spent.tokens + tokens)
+                self._spent = Spent(
+                    self._spent.calls + 1,
+                    self._spent.prompt_tokens + reply.prompt_tokens,
+                    self._spent.completion_tokens + reply.completion_tokens,
+                )
 
     def spent(self) -> Spent:
         """What this worker paid for."""
         return self._spent
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that is open; the others are the driver's."""
+        with self._lock:
+            return self._own.size if self._own else 0
 
     def rotate(self) -> Path | None:
         """Close the file of the shards that just ended, so that the driver can take it in; None where nothing was."""

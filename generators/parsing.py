@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a reply to data: the only door through which model text enters, strict and total."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
@@ -47,6 +48,20 @@ def clean_line(text: str, *, speaker: str = "") -> str:
         if len(text) > 2 and text[0] == opening and text[-1] == closing and not {opening, closing} & set(inner):
             text = inner.strip()
     return text
+
+
+def without_own_address(text: str, *, speaker: str) -> str:
+    """Drop the speaker's own name where it is set off as if the other were called so: "Thank you, Ida." said by Ida.
+
+    A small model mixes up who is addressed; the rest of the line is right as it stands. A name within a sentence stays,
+    for the gates to judge.
+    """
+    name = re.escape(speaker)
+    if not name:
+        return text
+    text = re.sub(rf",\s+{name}(?=[,.!?;…]|$)", "", text)
+    text = re.sub(rf"^{name}[,!]\s+(?=\S)", "", text)
+    return text[:1].upper() + text[1:]
 
 
 def end_sentence(text: str, *, bound: int) -> str:

@@ -8,6 +8,7 @@ kept with its reason.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from generators.checks import line_check, rewriting_check
 from generators.conversations import Conversation, read_blind
@@ -16,9 +17,11 @@ from generators.parsing import Reply, clean_line, end_sentence, string, structur
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
 from validators.gates import copies_nothing, names_no_label, naming_words
+from validators.judging import Gate
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage
+from validators.taxonomy import Label
 from validators.verdicts import ACCEPTED, Verdict
 
 MANNERS = {
@@ -43,13 +46,14 @@ SITUATION_CHARS = 220  # a sentence or two; what comes after is mostly said twic
 BANNED = 4  # words that the prompt forbids by name; the gate knows them all, and a longer list costs more than it saves
 ATTEMPTS = 2  # at a situation: what came before is paid for, so one more try is worth it
 REWRITINGS = 4  # a line is ambiguous at the first in one case of three; all that a lost one cost is paid for by then
-
+CUE_NGRAM = 5  # "I can't believe it" is anybody's; "I am here, I will stay with you" is the prompt's
 
 ADVICE = {
     "not_first_person": "But that is told by somebody else. Say it yourself, as I, to whoever is there.",
     "names_its_speaker": "But that is your own name: you speak as I. Say it to somebody else.",
     "copies_section": "But those words stand in the scene. Say it in your own.",
     "too_long": "But that is too long. Say it in one short sentence.",
+    "prompt_residue": "But that was an example. Say something of your own.",
 }
 """What the writer is told after a rule failed its line: without, a small model fails by the same rule again."""
 
@@ -119,6 +123,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
         prompt = load_prompt("utterance")
         values |= {
             "emotion": scene.emotion,
+            "expression": expression_of(scene.label, plan.seed),
             "intensity": INTENSITIES[plan.intended.intensity or 2],
             "cause": because(plan.intended.cause),
             "banned": ", ".join(scene.synonyms[:BANNED]),
@@ -139,7 +144,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
                 avoid_words=scene.avoid_words,
             ),
             read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
-            gates=scene.line_gates(prompt),
+            gates=[*scene.line_gates(prompt), in_own_words(values.get("expression", ""))],
             attempts=scene.settings.candidates,
             temperature=scene.settings.temperature,
             check=line_check(scene.plan.intended.label, scene.settings.rule),
@@ -171,6 +176,20 @@ def _read(drawn: Drawn[LineReply]) -> Readings | None:
 
 def _place(row: RejectedRow) -> str:
     return f"{row.stage}/{row.reason}"
+
+
+def expression_of(label: Label, seed: int) -> str:
+    """Tell one of the ways in which an emotion shows in a line, as a sentence of the prompt; "" where none is known.
+
+    One, drawn by the row's seed: told of several, a small model does the first of them in every row.
+    """
+    ways = label.shows_by
+    return f" Who feels so may {ways[seed % len(ways)]}." if ways else ""
+
+
+def in_own_words(expression: str) -> Gate:
+    """Reject a line that says the words by which it was told how the emotion shows; an idiom of them may stand."""
+    return lambda text: copies_nothing(text, source=expression, n=CUE_NGRAM, reason="prompt_residue")
 
 
 def because(cause: str) -> str:
@@ -244,11 +263,11 @@ def write_ambiguous(scene: Scene, line: Written, context: str) -> Conversation[D
         read=lambda answer: end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS),
         gates=[
             *scene.line_gates(prompt),
-            lambda text: differs(text, line.text),
+            partial(differs, line=line.text),
             # of any feeling: a small model says "happy" where it may not say "glad"
-            lambda text: names_no_label(text, synonyms=scene.feelings),
+            partial(names_no_label, synonyms=scene.feelings),
             # the examples' rewritings fit anywhere, and four words of one are no chance
-            lambda text: copies_nothing(text, source=prompt.text, n=4, reason="prompt_residue"),
+            partial(copies_nothing, source=prompt.text, n=4, reason="prompt_residue"),
         ],
         attempts=REWRITINGS,
         temperature=scene.settings.temperature,

@@ -24,19 +24,31 @@ Name = Annotated[str, Field(pattern=r"^[^\s\pC](?:[^\n\r\pC]{0,58}[^\s\pC])?$")]
 """One printable line of at most 60 characters: it becomes a column value, a prompt word and a table cell."""
 
 # A YAML list is a Python list: let the tuple take it, while what is inside stays strict.
-Synonyms = Annotated[tuple[Text, ...], Field(strict=False)]
+Phrases = Annotated[tuple[Text, ...], Field(strict=False)]
 
 
 class Label(Record):
-    """One emotion. `synonyms` are the words that name it, so that a text naming its label can be found."""
+    """One emotion. `synonyms` are the words that name it, so that a text naming its label can be found.
+
+    `expressions` are what somebody who feels so may do in a line, as verb phrases: a small writer must be told. A
+    label without any has those of its canonical label.
+    """
 
     name: Name
     title: Text
     definition: str
-    synonyms: Synonyms = ()
+    expressions: Phrases = ()
+    synonyms: Phrases = ()
     valence: Annotated[float, Field(ge=-1, le=1)]
     arousal: Annotated[float, Field(ge=0, le=1)]
     canonical: Text | None = None
+
+    @property
+    def shows_by(self) -> tuple[str, ...]:
+        """The ways in which the emotion shows in a line: its own, or those of its canonical label."""
+        if self.expressions or self.canonical is None:
+            return self.expressions
+        return builtin_taxonomy(CANONICAL).label(self.canonical).expressions
 
 
 class Taxonomy(Record):
@@ -146,6 +158,7 @@ def canonical_names() -> tuple[str, ...]:
 
 
 def taxonomy_sha256(taxonomy: Taxonomy) -> str:
-    """Hash of everything in the taxonomy, whatever file it came from."""
-    canonical = json.dumps(taxonomy.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """Hash of everything in the taxonomy, and of what its labels take from canonical ones, whatever file it is from."""
+    content = taxonomy.model_dump(mode="json") | {"shows_by": [label.shows_by for label in taxonomy.labels]}
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

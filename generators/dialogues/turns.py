@@ -11,10 +11,10 @@ from generators.checks import line_check
 from generators.conversations import Conversation, read_blind
 from generators.dialogues.scenes import DialogueScene, Premise, lines_of
 from generators.draws import Drawn, Question, draw
-from generators.parsing import Reply, clean_line, end_sentence, string, structure
+from generators.parsing import Reply, clean_line, end_sentence, string, structure, without_own_address
 from generators.prompts import EXAMPLE_NAMES, load_prompt
 from generators.shares import row_seed
-from generators.utterances import BANNED, INTENSITIES, because
+from generators.utterances import BANNED, INTENSITIES, because, expression_of, in_own_words
 from validators.dialogue_records import PlannedTurn, Turn
 from validators.records import Intended, RejectedRow
 from validators.roles import Passage
@@ -61,6 +61,7 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
     planned = scene.plan.trajectory[number]
     speaker, other = scene.plan.names[planned.speaker], scene.plan.names[1 - planned.speaker]
     prompt = load_prompt("dialogue_turn")
+    expression = expression_of(scene.labels[planned.label], scene.plan.seed + number)
     naming = scene.naming_words(planned.label)
     said = tuple(turn.text for turn in earlier)
     is_last = number == len(scene.plan.trajectory) - 1
@@ -81,6 +82,7 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
                 "emotion": _feeling(scene, planned),
                 # an event would only bring back the feeling that is not to be there
                 "cause": because(premise.causes[number]) if planned.intensity else "",
+                "expression": expression,
                 "most": str(scene.settings.bounds.max_words),
                 "banned": ", ".join(naming[:BANNED]) or "feel, feeling",
             },
@@ -92,21 +94,26 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
             avoid_words=tuple(word for word in naming if " " not in word),
             writer=scene.plan.writers[planned.speaker],
         ),
-        read=lambda answer: end_sentence(clean_line(answer.says, speaker=speaker), bound=LINE_CHARS),
-        gates=turn_gates(
-            speaker=speaker,
-            other=other,
-            earlier=said,
-            is_last=is_last,
-            source=f"{scene.source} {premise.situation}",
-            synonyms=naming,
-            language=scene.language,
-            prompt=prompt.text,
-            strangers=EXAMPLE_NAMES,
-            bounds=scene.settings.bounds,
-            encoder=scene.settings.encoder,
-            similarity=scene.settings.similarity,
+        read=lambda answer: end_sentence(
+            without_own_address(clean_line(answer.says, speaker=speaker), speaker=speaker), bound=LINE_CHARS
         ),
+        gates=[
+            in_own_words(expression),
+            *turn_gates(
+                speaker=speaker,
+                other=other,
+                earlier=said,
+                is_last=is_last,
+                source=f"{scene.source} {premise.situation}",
+                synonyms=naming,
+                language=scene.language,
+                prompt=prompt.text,
+                strangers=EXAMPLE_NAMES,
+                bounds=scene.settings.bounds,
+                encoder=scene.settings.encoder,
+                similarity=scene.settings.similarity,
+            ),
+        ],
         attempts=scene.settings.candidates,
         temperature=scene.settings.temperature,
         check=line_check(planned.label, scene.settings.rule),

@@ -13,8 +13,9 @@ pytest.importorskip("moto", reason="make setup-cluster")
 
 from flows.manifest import verify_release
 from flows.object_store import ObjectStore
-from flows.run_folder import RunFolder, open_run
+from flows.run_folder import RunFolder
 from flows.run_lock import Holder
+from flows.run_opening import open_run
 from flows.store_lock import NAME, StoreLock
 from tests.doubles.object_store import BUCKET, object_store
 from tests.flows.builds import build_in_turn, write_recipe

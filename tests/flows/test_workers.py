@@ -21,8 +21,8 @@ from flows.clusters import check_api
 from flows.progress import SilentProgress
 from flows.recipe import load_recipe
 from flows.release import Release
-from flows.reply_store import ReplyStore
-from flows.run_folder import open_run
+from flows.reply_store import ReplyStore, Spent
+from flows.run_opening import open_run
 from flows.runs import Run, open_run_of, read_inputs
 from flows.shards import Failures, Shards, Turn
 from flows.stopping import StopFile
@@ -155,7 +155,7 @@ def test_replies_of_a_worker_that_lives_stay_with_it_and_of_a_dead_one_are_taken
         mine = WorkerReplies(folder.worker_replies, "mine", folder.replies)
         assert mine.get("key") == REPLY
         mine.put("other", REPLY)
-        assert (mine.get("other"), mine.spent()) == (REPLY, (1, 4))
+        assert (mine.get("other"), mine.spent()) == (REPLY, Spent(1, 3, 1))
         mine.close()
         store.close()
     with sqlite3.connect(folder.worker_replies / "mine-00000.sqlite") as db:

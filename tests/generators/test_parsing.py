@@ -15,6 +15,7 @@ from generators.parsing import (
     string,
     structure,
     whole_sentences,
+    without_own_address,
 )
 from generators.utterances import LineReply
 from validators.verdicts import Verdict
@@ -48,6 +49,24 @@ def test_a_good_reply_is_read():
     assert isinstance(answer, Shape)
     assert answer.model_dump() == GOOD
     assert isinstance(parse(f"\n  {json.dumps(GOOD, indent=2)}\t"), Shape)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Thank you, Ida.", "Thank you."),
+        ("Thank you, Ida, for all of it!", "Thank you, for all of it!"),
+        ("Ida, how could you?", "How could you?"),
+        ("Ida! look at this.", "Look at this."),
+        ("I asked Ida about it.", "I asked Ida about it."),
+        ("Thank you, Idaho.", "Thank you, Idaho."),
+        ("I am Ida.", "I am Ida."),
+        ("Ida", "Ida"),
+        ("", ""),
+    ],
+)
+def test_who_speaks_is_not_addressed(text, line):
+    assert without_own_address(text, speaker="Ida") == line
 
 
 @pytest.mark.parametrize(

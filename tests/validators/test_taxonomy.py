@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from validators.errors import InputError
+from validators.gates import naming_words
 from validators.taxonomy import Taxonomy, builtin_names, builtin_taxonomy, canonical_names, taxonomy_sha256
 
 GOOD: dict[str, Any] = {
@@ -40,6 +41,24 @@ def test_every_builtin_taxonomy_is_valid(name):
     taxonomy = builtin_taxonomy(name)
     assert taxonomy.name == name
     assert {label.canonical for label in taxonomy.labels} <= {*canonical_names(), None}
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_every_emotion_is_told_how_it_shows_without_being_named(name):
+    taxonomy = builtin_taxonomy(name)
+    for label in taxonomy.labels:
+        assert bool(label.shows_by) == (label.name != "neutral")
+        for way in label.shows_by:
+            assert not naming_words(way, taxonomy.synonyms[label.name]), label.name
+
+
+def test_a_label_shows_as_it_says_else_as_its_canonical_one_does():
+    stormy = Taxonomy.model_validate(GOOD).label("stormy")
+    assert stormy.shows_by == builtin_taxonomy("canonical").label("anger").expressions
+    own = Taxonomy.model_validate(changed(expressions=["slam a door"]))
+    assert own.label("stormy").shows_by == ("slam a door",)
+    assert Taxonomy.model_validate(changed(canonical=None)).label("stormy").shows_by == ()
+    assert taxonomy_sha256(own) != taxonomy_sha256(Taxonomy.model_validate(GOOD))
 
 
 def test_sizes_of_the_builtin_taxonomies():
