@@ -56,8 +56,7 @@ MUTANTS: Final = (
     Mutant(
         "the done-record before the rejected rows",
         "flows/run_folder.py",
-        '        failpoint("before_done")\n'
-        "        sealed = seal(record.model_dump())\n",
+        '        failpoint("before_done")\n        sealed = seal(record.model_dump())\n',
         "        sealed = seal(record.model_dump())\n"
         "        write_bytes(self.done_path(stage, index), sealed)\n"
         "        self.rejected_path(stage, index).unlink()\n"
@@ -112,8 +111,8 @@ MUTANTS: Final = (
     Mutant(
         "a flipped reply is believed",
         "flows/reply_store.py",
-        "        if _checksum(key, tuple(values)) != checksum:\n",
-        "        if checksum is None:\n",
+        "    if _checksum(key, tuple(values)) != checksum:\n",
+        "    if checksum is None:\n",
         ("tests/flows/test_replies.py::test_a_flipped_reply_is_asked_again",),
     ),
     Mutant(
