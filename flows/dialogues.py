@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from flows.dialogue_role import Dialogues
-from flows.run_folder import DoneRecord
+from flows.done_records import DoneRecord
 from flows.runs import Run
 from generators.dialogues.domains import builtin_domains
 from generators.dialogues.scenes import DialogueScene, DialogueSettings, WrittenDialogue

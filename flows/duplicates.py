@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.run_folder import DoneRecord
+from flows.done_records import DoneRecord
+from flows.partitioned import FOLDER, PartitionedSearch
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
 from validators.duplicates import Duplicate, find_duplicates
@@ -34,6 +35,7 @@ def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
         [*before.values(), *(str(text) for text in written.column("text").to_pylist())],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
+        large=PartitionedSearch(run.folder.work / FOLDER),
     )
     position = {utterance_id: row for row, utterance_id in enumerate(ids)}
     rejected = [
@@ -76,12 +78,12 @@ def repeated_row(duplicate: Duplicate, stage: str, *, label: str, seed: int, rep
 
 def _read(run: Run, shards: Iterable[int]) -> pa.Table:
     columns = ["utterance_id", "text", "intended", "seed"]
-    tables = [run.folder.read_shard(UTTERANCES_STAGE, index)[0].select(columns) for index in shards]
+    tables = [run.folder.read_kept(UTTERANCES_STAGE, index).select(columns) for index in shards]
     return pa.concat_tables([UTTERANCES.empty_table().select(columns), *tables])
 
 
 def _kept_before(run: Run, number: int, shards: Iterable[int]) -> pa.Table:
     """The rows that earlier rounds kept."""
-    unique = [run.folder.read_shard(STAGE, earlier)[0].column("utterance_id") for earlier in range(number)]
+    unique = [run.folder.read_kept(STAGE, earlier).column("utterance_id") for earlier in range(number)]
     ids = pa.chunked_array([chunk for column in unique for chunk in column.chunks], pa.string())
     return _read(run, shards).filter(pc.field("utterance_id").isin(ids.combine_chunks()))

@@ -1,69 +1,214 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recipe would cost, reckoned from its own texts before anything is spent."""
+"""What a recipe takes in calls, tokens, time and disk: the yields of one row times the rows that its quotas need."""
 
-from flows.evidence import chosen_sections
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from flows.dialogues import STAGE as DIALOGUES
+from flows.evidence import STAGE as EVIDENCE
 from flows.runs import Inputs
-from generators.prompts import PromptName, load_prompt
-from validators.text import words
+from flows.shards_at_once import LEAST, at_once_by_stage
+from flows.speech import STAGE as SPEECH
+from flows.utterances import STAGE as UTTERANCES
+from flows.yields import UnitYield, Yields, builtin_yields, sections_asked
 
-TOKENS_PER_WORD = 1.35  # English prose in the tokenisers of Qwen, Llama and Mistral
-REPLY_TOKENS: dict[PromptName, int] = {  # seen with the embedded writer
-    "characters": 45,
-    "evidence": 105,
-    "utterance": 25,
-    "context": 55,
-    "ambiguous": 22,
-}
-DRAWS_PER_ROW = 3.2  # lines drawn for each row that is kept: gates reject one in six, the reader one in two
-READING_TOKENS = 60  # read by a Chat reader for a line beyond the prompt that all lines share
-LINES_KEPT = 0.7  # share of rows that are to have a context and come to it
-ROW_BYTES = 900  # of a kept row as Parquet with its share of rejected rows and replies
-CPU_WRITE_TOKENS_PER_S = 14.0  # embedded writer, two cores, four slots; a newer processor doubles both
-CPU_READ_TOKENS_PER_S = 72.0
-GPU_WRITE_TOKENS_PER_S = 3000.0  # a 7B model on one H100 with vLLM; published figures lie between 3,000 and 8,000
-GPU_READ_TOKENS_PER_S = 40_000.0
+SPREAD = 4.0  # labels differ in how often the reader hears them: a beta distribution as wide as that of four trials
+STEPS = 200  # of the integral over it
+START_S = 15.0  # Prefect's server, models and encoder, on two cores
+RELEASE_S = 12.0  # figures, Great Expectations, card
+RELEASE_ROWS_PER_S = 2000.0
+FILE_BYTES = 14_000  # of a shard's three files before its rows: Parquet footers with their schemas, the done-record
+ROW_BYTES = 700  # of a written row as Parquet, in its shard and in the release
+DIALOGUE_BYTES = 3_500
+REPLY_BYTES = 330  # of a stored reply: keys twice, checksum
+BYTES_PER_TOKEN = 4.2  # of its text
+READING_BYTES = 500  # stored, of one passage
+FIXED_BYTES = 250_000  # card, croissant.json, quality.json, judgement, a stage's first files
 
 
-def estimate(inputs: Inputs) -> dict[str, float]:
-    """Reckon calls, tokens, seconds and bytes; within a factor of two, since yields differ by model and stories."""
-    recipe = inputs.recipe
-    sections = [(story, index) for story, indexes in chosen_sections(inputs).items() for index in indexes]
-    texts = {story.story_id: story for story in inputs.stories}
-    section_tokens = (
-        TOKENS_PER_WORD
-        * sum(len(words(texts[story_id].sections[index])) for story_id, index in sections)
-        / max(1, len(sections))
-    )
-    rows = recipe.utterances.rows
-    contextual = rows if recipe.utterances.contextual_rows is None else recipe.utterances.contextual_rows
-    asks_model = recipe.stories.evidence != "given"
-    calls: dict[PromptName, float] = {
-        "characters": len(inputs.stories) if asks_model else 0,
-        "evidence": len(sections) if asks_model else 0,
-        "utterance": rows * (DRAWS_PER_ROW if recipe.reader.backend != "none" else 1.2),
-        "context": contextual * LINES_KEPT,
-        "ambiguous": contextual * LINES_KEPT,
-    }
-    read = write = 0.0
-    for name, count in calls.items():
-        fixed = TOKENS_PER_WORD * len(words(load_prompt(name).template.template))
-        read += count * (fixed + (0 if name == "ambiguous" else section_tokens))
-        write += count * REPLY_TOKENS[name]
-    if any(one.backend == "chat" for one in (recipe.reader, *(recipe.reader.members or ()))):
-        calls["read"] = rows * DRAWS_PER_ROW + 4 * contextual
-        read += calls["read"] * READING_TOKENS
-        write += calls["read"]
-    on_gpu = recipe.writer.backend in {"vllm", "openai"}
-    read_rate, write_rate = (
-        (GPU_READ_TOKENS_PER_S, GPU_WRITE_TOKENS_PER_S) if on_gpu else (CPU_READ_TOKENS_PER_S, CPU_WRITE_TOKENS_PER_S)
-    )
+@dataclass(frozen=True, slots=True)
+class StageEstimate:
+    """What a stage takes: `units` written, `kept` that count, `stays` in the release."""
+
+    units: float
+    kept: float
+    stays: float
+    calls: float
+    prompt_tokens: float
+    completion_tokens: float
+    seconds: float
+    n_bytes: float = 0.0
+
+    def figures(self) -> dict[str, float]:
+        """The figures as plain JSON."""
+        return {
+            "written": round(self.units),
+            "kept": round(self.stays),
+            "calls": round(self.calls),
+            "prompt_tokens": round(self.prompt_tokens),
+            "tokens_written": round(self.completion_tokens),
+            "minutes": round(self.seconds / 60, 1),
+        }
+
+
+def estimate(inputs: Inputs, yields: Yields | None = None) -> dict[str, object]:
+    """Reckon what a whole run takes, within its budget; by built-in figures where no yields are given."""
+    yields = yields or builtin_yields(inputs)
+    stages = {EVIDENCE: _times(sections_asked(inputs), yields.of[EVIDENCE])}
+    stages[UTTERANCES] = rows = _utterances(inputs, yields.of[UTTERANCES])
+    if inputs.recipe.dialogues:
+        stages[DIALOGUES] = _dialogues(inputs, yields.of[DIALOGUES])
+    if role := inputs.recipe.speech:
+        texts = rows.stays if "utterances" in role.of else 0.0
+        if DIALOGUES in stages and "dialogues" in role.of:
+            texts += stages[DIALOGUES].stays * _mean_turns(inputs)
+        stages[SPEECH] = _times(texts * (1 + len(role.renderings)), yields.of[SPEECH])
+    stages = _within_budget(inputs, stages)
+    seconds = START_S + sum(stage.seconds for stage in stages.values())
+    seconds += RELEASE_S + sum(stage.stays for stage in stages.values()) / RELEASE_ROWS_PER_S
     return {
+        "source": yields.source,
         "stories": len(inputs.stories),
-        "sections_asked": len(sections) if asks_model else 0,
-        "rows_wanted": rows,
-        "model_calls": round(sum(calls.values())),
-        "prompt_tokens_beyond_the_cached_prefix": round(read),
-        "tokens_written": round(write),
-        "minutes": round(60 * (read / read_rate + write / write_rate) / 3600, 1),
-        "megabytes_on_disk": round(rows * ROW_BYTES / 1e6, 1),
+        "sections_asked": sections_asked(inputs),
+        "rows_wanted": inputs.recipe.utterances.rows,
+        **totals(stages, seconds=seconds, n_bytes=_bytes(inputs, stages)),
+        "stages": {name: stage.figures() for name, stage in stages.items() if stage.units},
     }
+
+
+def totals(stages: Mapping[str, StageEstimate], *, seconds: float, n_bytes: float) -> dict[str, float]:
+    """The figures that are compared with what a run took."""
+    return {
+        "rows_written": round(stages[UTTERANCES].units),
+        "rows_kept": round(stages[UTTERANCES].stays),
+        **({"dialogues_written": round(stages[DIALOGUES].units)} if DIALOGUES in stages else {}),
+        **({"dialogues_kept": round(stages[DIALOGUES].stays, 1)} if DIALOGUES in stages else {}),
+        **({"clips_made": round(stages[SPEECH].units)} if SPEECH in stages else {}),
+        "model_calls": round(sum(stage.calls for stage in stages.values())),
+        "prompt_tokens": round(sum(stage.prompt_tokens for stage in stages.values())),
+        "tokens_written": round(sum(stage.completion_tokens for stage in stages.values())),
+        "minutes": round(seconds / 60, 1),
+        "megabytes_on_disk": round(n_bytes / 1e6, 1),
+    }
+
+
+def _utterances(inputs: Inputs, one: UnitYield) -> StageEstimate:
+    """The rows that are written until the quotas are met or their tries used up, label by label."""
+    role = inputs.recipe.utterances
+    weights = dict(role.labels) if role.labels else dict.fromkeys(inputs.taxonomy.names, 1.0)
+    total = sum(weights.values())
+    written = kept = 0.0
+    for label, weight in weights.items():
+        target = role.rows * weight / total
+        share = one.kept_of.get(label)
+        needed, reached = _until(one.kept, role.tries) if share is None else _until_exact(share, role.tries)
+        written += target * needed
+        kept += target * reached
+    stage = _times(written, one)
+    return StageEstimate(
+        stage.units, kept, stage.stays, stage.calls, stage.prompt_tokens, stage.completion_tokens, stage.seconds
+    )
+
+
+def _dialogues(inputs: Inputs, one: UnitYield) -> StageEstimate:
+    role = inputs.recipe.dialogues
+    if role is None:
+        raise TypeError("the recipe wants no dialogues")
+    needed, _ = _until_exact(one.kept, role.tries)
+    return _times(role.rows * needed, one)
+
+
+def _until_exact(share: float, tries: int) -> tuple[float, float]:
+    """How many are written for each that is wanted, and how many of it are had, where so large a share is kept."""
+    written = min(1 / share, float(tries)) if share > 0 else float(tries)
+    return written, min(1.0, written * share)
+
+
+def _until(share: float, tries: int) -> tuple[float, float]:
+    """The same over labels that differ: a share that is low on average is far too low for some, whose tries run out."""
+    share = min(max(share, 0.02), 0.98)
+    points = (np.arange(STEPS) + 0.5) / STEPS
+    density = points ** (share * SPREAD - 1) * (1 - points) ** ((1 - share) * SPREAD - 1)
+    density /= density.sum()
+    written = np.minimum(1 / points, tries)
+    return float((density * written).sum()), float((density * np.minimum(1.0, written * points)).sum())
+
+
+def _times(units: float, one: UnitYield) -> StageEstimate:
+    return StageEstimate(
+        units=units,
+        kept=units * one.kept,
+        stays=units * one.stays,
+        calls=units * one.calls,
+        prompt_tokens=units * one.prompt_tokens,
+        completion_tokens=units * one.completion_tokens,
+        seconds=units * one.seconds,
+        n_bytes=units * one.stays * one.size,
+    )
+
+
+def _part(stage: StageEstimate, share: float) -> StageEstimate:
+    return StageEstimate(
+        stage.units * share,
+        stage.kept * share,
+        stage.stays * share,
+        stage.calls * share,
+        stage.prompt_tokens * share,
+        stage.completion_tokens * share,
+        stage.seconds * share,
+        stage.n_bytes * share,
+    )
+
+
+def _within_budget(inputs: Inputs, stages: Mapping[str, StageEstimate]) -> dict[str, StageEstimate]:
+    """Cut the stages where a budget ends: it is looked at before each shard, and what was begun is finished."""
+    budget = inputs.recipe.budget
+    spent_s = calls = tokens = 0.0
+    cut: dict[str, StageEstimate] = {}
+    for name, stage in stages.items():
+        share = 1.0
+        if name != EVIDENCE and stage.units:
+            at_once = at_once_by_stage(inputs.recipe, inputs.recipe.writer.slots).get(name, LEAST)
+            begun = min(1.0, at_once * _shard_rows(inputs, name) / 2 / stage.units)  # and then finished
+            limits = (
+                (stage.seconds, 60 * limit if (limit := budget.minutes_of(name)) else None),
+                (stage.seconds, 60 * budget.minutes - spent_s if budget.minutes else None),
+                (stage.calls, budget.calls - calls if budget.calls else None),
+                (stage.prompt_tokens + stage.completion_tokens, budget.tokens - tokens if budget.tokens else None),
+            )
+            shares = [max(0.0, left) / takes + begun for takes, left in limits if left is not None and takes > 0]
+            share = min([1.0, *shares])
+        cut[name] = _part(stage, share)
+        spent_s += cut[name].seconds
+        calls += cut[name].calls
+        tokens += cut[name].prompt_tokens + cut[name].completion_tokens
+    return cut
+
+
+def _shard_rows(inputs: Inputs, stage: str) -> int:
+    recipe = inputs.recipe
+    if stage == DIALOGUES and recipe.dialogues:
+        return recipe.dialogues.shard_rows
+    return recipe.speech.shard_rows if stage == SPEECH and recipe.speech else recipe.shard_rows
+
+
+def _mean_turns(inputs: Inputs) -> float:
+    turns = inputs.recipe.dialogues.turns if inputs.recipe.dialogues else {}
+    return sum(length * weight for length, weight in turns.items()) / max(1e-9, sum(turns.values()))
+
+
+def _bytes(inputs: Inputs, stages: Mapping[str, StageEstimate]) -> float:
+    """The whole folder: shards, replies and readings, and the release."""
+    shards = sum(-(-stage.units // _shard_rows(inputs, name)) for name, stage in stages.items())
+    calls = sum(stage.calls for stage in stages.values())
+    replies = calls * REPLY_BYTES + BYTES_PER_TOKEN * sum(stage.completion_tokens for stage in stages.values())
+    if inputs.recipe.reader.backend != "none":
+        replies += 1.5 * calls * READING_BYTES  # a line is read once, a rewriting twice
+    rows = ROW_BYTES * stages[UTTERANCES].units
+    rows += DIALOGUE_BYTES * stages[DIALOGUES].units if DIALOGUES in stages else 0.0
+    sound = 2 * stages[SPEECH].n_bytes if SPEECH in stages else 0.0  # in its shard and in the release
+    if inputs.recipe.speech and inputs.recipe.speech.webdataset:
+        sound *= 1.5
+    return FIXED_BYTES + shards * FILE_BYTES + replies + rows + sound

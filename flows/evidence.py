@@ -4,7 +4,7 @@
 import hashlib
 from collections.abc import Iterator
 
-from flows.run_folder import DoneRecord
+from flows.done_records import DoneRecord
 from flows.runs import Inputs, Run
 from generators.characters import list_characters
 from generators.evidence import SectionEvidence, find_evidence

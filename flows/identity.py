@@ -18,6 +18,7 @@ EXCLUDED = {
     "writer.base_url": "the same model may be served at another address",
     "writer.api_key_env": "where the key is found says nothing about the rows",
     "writer.timeout_s": "when to ask again, not what",
+    "writer.serve": "the same vLLM with the same options, in a process of its own",
     "encoder.threads": "how fast a sentence is encoded",
     "gates.max_reason_share": "when to stop a run; what is kept or rejected stays the same",
     "speech.workers": "how many processes speak",
@@ -57,13 +58,25 @@ def identity(
 
     `earlier_sha256` is of the manifests of earlier versions; "" where there are none.
     """
-    keys = dict(_flat(recipe.canonical()))
+    keys = dict(_flat(_without_servers(recipe.canonical())))
     kept = {key: value for key, value in keys.items() if _writer_key(key) not in EXCLUDED and not is_quota(key)}
     hashes = {"taxonomy": taxonomy_sha256, "stories": stories_sha256, "prompts": prompts_sha256}
     hashes |= {"earlier": earlier_sha256} if earlier_sha256 else {}
     kept |= {f"{what}_sha256": _json(digest) for what, digest in hashes.items()}
     kept |= {f"versions.{what}": _json(version) for what, version in versions.items()}
     return dict(sorted(kept.items()))
+
+
+def _without_servers(data: dict[str, object]) -> dict[str, object]:
+    """Leave out how servers are started, wherever a writer stands: readers have some too, in lists."""
+    is_writer = isinstance(data.get("backend"), str)  # in a mapping of names to writers, `serve` may be a name
+    return {key: _serverless(value) for key, value in data.items() if not (is_writer and key == "serve")}
+
+
+def _serverless(value: object) -> object:
+    if isinstance(value, dict):
+        return _without_servers(value)
+    return [_serverless(one) for one in value] if isinstance(value, list) else value
 
 
 def _writer_key(key: str) -> str:

@@ -2,27 +2,27 @@
 """From the recipe's roles to running models: weights found, secrets read from the environment, engines opened late."""
 
 import os
-import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import Self
 
 from platformdirs import user_cache_path
 from pydantic import SecretStr
 
+from flows.late_chat import LateChat
 from flows.readers import ReaderNeeds, ReaderParts, ReaderSources, find_parts, open_reader, read_model_labels
 from flows.recipe import Recipe
 from flows.roles import Weights, Writer
+from flows.served_chat import ServedChat
+from flows.servers import Servers
 from flows.speech_role import Speech
 from flows.voice_files import find_kokoro_voices, read_references
 from flows.weights import ResolvedWeights, WeightsSpec, resolve_weights
 from generators.backends.classifier import ClassifierSettings
-from generators.backends.registry import CHAT, open_chat, open_encoder
-from generators.chat import Chat, ChatReply, ChatRequest, ChatSettings
+from generators.backends.registry import open_encoder
+from generators.chat import Chat, ChatSettings
 from generators.encoder import EncoderSettings
 from generators.speech.listeners import ListenerSettings
 from generators.speech.voices import VoiceSettings
@@ -36,48 +36,6 @@ NO_LICENCE = "unknown"
 def cache_folder() -> Path:
     """Where joined and converted weights are kept: AFFECTORY_CACHE, or the user's cache folder."""
     return Path(os.environ.get("AFFECTORY_CACHE") or user_cache_path("affectory"))
-
-
-class LateChat:
-    """A Chat that opens its engine at the first request, so that a finished run starts none."""
-
-    def __init__(self, backend: str, settings: ChatSettings) -> None:
-        self._backend = backend
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._chat: Chat | None = None
-
-    @property
-    def model(self) -> str:
-        """Name and revision, known without the engine."""
-        revision = self._settings.revision
-        return f"{self._settings.name}@{revision}" if revision else self._settings.name
-
-    @property
-    def slots(self) -> int:
-        """How many requests in flight keep the engine full."""
-        return self._settings.slots
-
-    def open(self) -> Chat:
-        """Open the engine if it is not open; load errors come up here."""
-        with self._lock:
-            if self._chat is None:
-                # only now: such a variable may keep Hub clients offline, and the stories come from there
-                for name, value in _environment(self._backend).items():
-                    os.environ.setdefault(name, value)
-                self._chat = open_chat(self._backend, self._settings)
-            return self._chat
-
-    def submit(self, request: ChatRequest) -> Future[ChatReply]:
-        """Queue a request."""
-        return self.open().submit(request)
-
-    def close(self) -> None:
-        """Close the engine if it was opened."""
-        with self._lock:
-            if self._chat is not None:
-                self._chat.close()
-                self._chat = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +97,7 @@ class Models:
     others: Mapping[str, "LicensedChat"]
     """The writers of dialogues beside the recipe's own, by their names."""
     speech: SpeechModels | None = None
+    servers: Servers = field(default_factory=Servers)
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -146,7 +105,8 @@ class Models:
         encoder = recipe.encoder
         weights = _resolve(recipe, recipe.writer.weights)
         encoder_weights = _resolve(recipe, encoder.weights)
-        chat = _late_chat(recipe.writer, weights)
+        servers = Servers()
+        chat = _late_chat(recipe, "writer", recipe.writer, weights, servers)
         encoder_settings = EncoderSettings(
             name=encoder.name or (encoder_weights.name if encoder_weights else encoder.model_name),
             revision=encoder_weights.revision if encoder_weights else "",
@@ -156,7 +116,11 @@ class Models:
         sources = ReaderSources(
             resolve_path=recipe.resolve,
             resolve_weights=lambda role: _resolve(recipe, role.weights),
-            open_late=lambda role: _late_chat(role.chat, _resolve(recipe, role.chat.weights)) if role.chat else None,
+            open_late=lambda role: (
+                _late_chat(recipe, "reader", role.chat, _resolve(recipe, role.chat.weights), servers)
+                if role.chat
+                else None
+            ),
             writer=chat.model,
             encoder=_name_of(encoder_settings),
         )
@@ -167,11 +131,12 @@ class Models:
             encoder_settings=encoder_settings,
             reader=find_parts(recipe.reader, sources),
             others={
-                name: LicensedChat(_late_chat(role, found), _licence(role, found))
+                name: LicensedChat(_late_chat(recipe, f"dialogues.{name}", role, found, servers), _licence(role, found))
                 for name, role in (recipe.dialogues.writers if recipe.dialogues else {}).items()
                 for found in [_resolve(recipe, role.weights)]
             },
             speech=SpeechModels.of(recipe, recipe.speech) if recipe.speech else None,
+            servers=servers,
         )
 
     def open_encoder(self) -> Encoder:
@@ -225,7 +190,7 @@ def _emotion_settings(recipe: Recipe, role: Speech) -> ClassifierSettings:
     )
 
 
-def _late_chat(role: Writer, weights: ResolvedWeights | None) -> LateChat:
+def _late_chat(recipe: Recipe, name: str, role: Writer, weights: ResolvedWeights | None, servers: Servers) -> LateChat:
     settings = ChatSettings(
         name=role.name or (weights.name if weights else role.model_name),
         revision=weights.revision if weights else "",
@@ -235,10 +200,15 @@ def _late_chat(role: Writer, weights: ResolvedWeights | None) -> LateChat:
         threads=role.threads,
         base_url=role.base_url or "",
         api_key=_read_key(role.api_key_env),
+        api_key_env=role.api_key_env or "",
         timeout_s=role.timeout_s,
         options=role.options,
     )
-    return LateChat(role.backend, settings)
+    if role.serve is None:
+        return LateChat(role.backend, settings)
+    python = recipe.resolve(role.serve.python) if role.serve.python else None
+    served = servers.add(name, settings, role.serve, python=python)
+    return LateChat(role.backend, settings, lambda: ServedChat(servers, served))
 
 
 def _name_of(encoder: EncoderSettings) -> str:
@@ -270,12 +240,6 @@ def _read_key(variable: str | None) -> SecretStr | None:
             next_step=f"export {variable}=... and run the same command again",
         )
     return SecretStr(value)
-
-
-def _environment(backend: str) -> dict[str, str]:
-    """What a backend wants to find in the environment before its engine is imported."""
-    module = import_module(CHAT[backend].target.partition(":")[0])
-    return dict(getattr(module, "ENVIRONMENT", {}))
 
 
 def _licence(role: Writer, weights: ResolvedWeights | None) -> str:

@@ -43,3 +43,7 @@ BaseUrl = Annotated[
     str,
     _matching(r"https?://[^\s@?#]+", "must be an address such as http://127.0.0.1:8000/v1, without login or query"),
 ]
+Storage = Annotated[
+    str,
+    _matching(r"s3://[a-z0-9][a-z0-9.-]{1,62}(?:/[\w.=-]+)+/?", "must read s3://bucket/prefix, without login or query"),
+]

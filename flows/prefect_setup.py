@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,10 +38,11 @@ def prepare_environment() -> None:
 
 
 @contextmanager
-def prefect_api(*, schedules: bool = False) -> Iterator[str]:
+def prefect_api(*, schedules: bool = False, meanwhile: Callable[[], None] | None = None) -> Iterator[str]:
     """Use the server that PREFECT_API_URL names, or start one on loopback that ends with this process.
 
-    With `schedules` it also starts what is due and keeps events; a build needs neither.
+    With `schedules` it also starts what is due and keeps events; a build needs neither. `meanwhile` is done while the
+    server starts, which takes some seconds of another core.
     """
     prepare_environment()
     if url := os.environ.get("PREFECT_API_URL"):
@@ -51,8 +52,10 @@ def prefect_api(*, schedules: bool = False) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     server = _start_server(port, schedules)
     try:
+        os.environ["PREFECT_API_URL"] = url  # read when Prefect is imported, which may be `meanwhile`
+        if meanwhile is not None:
+            meanwhile()
         _wait_until_ready(url, server)
-        os.environ["PREFECT_API_URL"] = url
         yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)

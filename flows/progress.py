@@ -25,6 +25,10 @@ class Progress(Protocol):
         """Rows of a stage ended; `note` is a short remark such as the rate."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Something that is no row happens, such as a server that starts."""
+        ...
+
 
 class SilentProgress:
     """For tests and `--json`."""
@@ -35,14 +39,26 @@ class SilentProgress:
     def advance(self, stage: str, *, kept: int, rejected: int, note: str = "") -> None:
         """Say nothing."""
 
+    def tell(self, text: str) -> None:
+        """Say nothing."""
+
 
 @dataclass(slots=True)
 class _Stage:
     task: TaskID
     total: int
     ended: int
+    began_s: float
     kept: int = 0
     rejected: int = 0
+
+    def left(self, now_s: float) -> str:
+        """How much longer the stage takes at the rate so far, as a bar would show it; "" where nothing is left."""
+        done = self.kept + self.rejected
+        if not done or self.ended >= self.total:
+            return ""
+        minutes = (now_s - self.began_s) / done * (self.total - self.ended) / 60
+        return f", {60 * done / max(now_s - self.began_s, 1e-9):.1f} a minute, {minutes:.0f} min left"
 
 
 class ConsoleProgress:
@@ -77,7 +93,7 @@ class ConsoleProgress:
         """Show a bar, or a line."""
         with self._lock:
             task = self._bars.add_task(stage, total=total, completed=done, state="")
-            self._stages[stage] = _Stage(task, total, done)
+            self._stages[stage] = _Stage(task, total, done, time.monotonic())
             if self._bars.disable:
                 self._console.print(f"{stage}: {total} to do" + (f", {done} already done" if done else ""))
 
@@ -93,4 +109,8 @@ class ConsoleProgress:
             now_s = time.monotonic()
             if self._bars.disable and (now_s - self._last_line_s >= LINE_EVERY_S or shown.ended >= shown.total):
                 self._last_line_s = now_s
-                self._console.print(f"{stage}: {shown.ended}/{shown.total}, {state}")
+                self._console.print(f"{stage}: {shown.ended}/{shown.total}, {state}{shown.left(now_s)}")
+
+    def tell(self, text: str) -> None:
+        """A line of its own, above the bars."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)  # it may hold a path to copy

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitOperationDelete, DatasetCard, HfApi
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError
 
 from flows.atomic import write_bytes
 from flows.failpoints import failpoint
@@ -190,7 +190,7 @@ def _commit(  # noqa: PLR0917 - from where to where
                 revision=branch,
                 parent_commit=remote.head,
             )
-        except (HfHubHTTPError, httpx.TransportError) as error:
+        except (HfHubHTTPError, httpx2.TransportError) as error:
             found = _look(api, planned.repo, branch)
             if found.head != remote.head:
                 if found.files.get(MANIFEST) in manifest:
@@ -254,7 +254,7 @@ def _patiently(call: Any) -> Any:
     for number in range(TRIES):
         try:
             return call()
-        except (HfHubHTTPError, httpx.TransportError) as error:
+        except (HfHubHTTPError, httpx2.TransportError) as error:
             if not _is_transient(error) or number == TRIES - 1:
                 raise
             _wait(number, error)
@@ -286,9 +286,9 @@ def _told(repo: str) -> Iterator[None]:
             404: "check the name; a private repository needs HF_TOKEN",
         }.get(status, "run the same command again later: what was uploaded is not sent again")
         raise HubError(f"The Hub answered {status} to publishing {repo}.", where=repo, next_step=advice) from None
-    except httpx.TransportError as error:
+    except (httpx2.TransportError, OfflineModeIsEnabled) as error:
         raise HubError(
             f"The Hub cannot be reached ({type(error).__name__}).",
             where=repo,
-            next_step="check the network, then run the same command again",
+            next_step="check the network, and that HF_HUB_OFFLINE is not set; then run the same command again",
         ) from None

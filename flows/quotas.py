@@ -8,17 +8,14 @@
 What a round brought is read from disk, so a resumed run stands where the killed one stood.
 """
 
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-import pyarrow as pa
-
+from flows.done_records import DoneRecord
 from flows.duplicates import STAGE as DUPLICATES
 from flows.duplicates import drop_duplicates
-from flows.run_folder import DoneRecord
 from flows.runs import Run
+from flows.shards import MakeAll, Shards, budget_spent
 from flows.utterances import STAGE as UTTERANCES
 from flows.utterances import make_utterances
 from generators.plans import plan_round
@@ -30,12 +27,6 @@ from validators.schemas import PLANNED, REJECTED, to_records, to_table
 
 STAGE = "plan"
 MOST_WORN = 6  # openings and phrases named in a prompt; a small model takes no notice of a longer list
-
-MakeShard = Callable[[int], DoneRecord | None]
-"""Makes one shard; None where the budget is spent and the shard was not begun."""
-
-MakeAll = Callable[[Run, str, Sequence[int], MakeShard], None]
-"""Makes shards of a stage: run, stage, numbers of the shards, and how one is made."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,7 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
     story_splits = run.splits_of(pair.story_id for pair in evidence)
     _check_feedable(run, quotas, evidence)
     rounds: list[Round] = []
-    standing = Standing()
+    standing, tally = Standing(), _Tally()
     spent = ""
     while True:
         spent = spent or budget_spent(run, UTTERANCES)
@@ -108,7 +99,8 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
         spent = spent or cut
         if worked.rows:
             rounds.append(worked)
-            standing = _stand(run, rounds)
+            tally.add(run, worked)
+            standing = tally.standing(run.recipe.loop.worn_out)
     accepted = {label: standing.accepted_of(label).total() for label in quotas.targets}
     short = {
         label: _why(label, spent, evidence, quotas, standing)
@@ -138,26 +130,6 @@ def quotas_of(run: Run) -> Quotas:
         intensities=recipe.intensities,
         tries=recipe.tries,
     )
-
-
-def budget_spent(run: Run, stage: str) -> str:
-    """Say which budget is spent, "" if none; the minutes of a stage count from when it was first asked about here."""
-    budget, spent = run.recipe.budget, run.spent
-    now_s = time.monotonic()
-    limits = (
-        ("calls", spent.calls, budget.calls),
-        ("tokens", spent.tokens, budget.tokens),
-        ("minutes", (now_s - run.began_s) / 60, budget.minutes),
-        (
-            f"minutes for {stage}",
-            (now_s - run.stage_began_s.setdefault(stage, now_s)) / 60,
-            budget.minutes_of(stage),
-        ),
-    )
-    for name, value, limit in limits:
-        if limit is not None and value >= limit:
-            return f"the budget of {limit:g} {name} is spent"
-    return ""
 
 
 def _check_feedable(run: Run, quotas: Quotas, evidence: Sequence[Evidence]) -> None:
@@ -190,57 +162,67 @@ def _work(run: Run, planned: Round, make_all: MakeAll) -> tuple[Round, str]:
     shards = planned.shards(run.recipe.shard_rows)
     done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(UTTERANCES, index).exists())
     run.progress.begin(UTTERANCES, len(planned.rows), done)
-    spent: list[str] = []
-
-    def make(index: int) -> DoneRecord | None:
-        record = run.folder.done(UTTERANCES, index)
-        if record is None and (reason := "".join(spent[:1]) or budget_spent(run, UTTERANCES)):
-            spent.append(reason)
-            return None
-        return record or make_utterances(run, index, shards[index])
-
+    work = Shards(
+        UTTERANCES,
+        list(shards),
+        done=lambda index: run.folder.done(UTTERANCES, index),
+        make=lambda index: make_utterances(run, index, shards[index]),
+        budgeted=True,
+    )
     with run.timed(UTTERANCES):
-        make_all(run, UTTERANCES, list(shards), make)
+        spent = make_all(run, work)
     if spent:
-        # shards are begun in their order, so what was made is a beginning of the round
+        # no shard is refused after a later one was begun, so what was made is a beginning of the round
         made = [index for index in shards if run.folder.done(UTTERANCES, index)]
         planned = Round(planned.number, planned.first_shard, tuple(row for index in made for row in shards[index]))
         _store(run, planned.number, planned.rows)
     if planned.rows:
         indexes = list(planned.shards(run.recipe.shard_rows))
         run.progress.begin(DUPLICATES, sum(record.kept for record in _records(run, indexes)))
+        work = Shards(
+            DUPLICATES,
+            [planned.number],
+            done=lambda number: run.folder.done(DUPLICATES, number),
+            make=lambda number: drop_duplicates(run, number, indexes),
+        )
         with run.timed(DUPLICATES):
-            make_all(
-                run,
-                DUPLICATES,
-                [planned.number],
-                lambda number: run.folder.done(DUPLICATES, number) or drop_duplicates(run, number, indexes),
-            )
-    return planned, spent[0] if spent else ""
+            make_all(run, work)
+    return planned, spent
 
 
 def _records(run: Run, indexes: Sequence[int]) -> list[DoneRecord]:
     return [record for index in indexes if (record := run.folder.done(UTTERANCES, index))]
 
 
-def _stand(run: Run, rounds: Sequence[Round]) -> Standing:
-    """Read what all rounds so far brought."""
-    tables = [run.folder.read_shard(DUPLICATES, one.number)[0] for one in rounds]
-    unique = {str(row) for table in tables for row in table.column("utterance_id").to_pylist()}
-    columns = ["utterance_id", "intended", "text", "context", "realised"]
-    indexes = [index for one in rounds for index in one.shards(run.recipe.shard_rows)]
-    rows = pa.concat_tables([run.folder.read_shard(UTTERANCES, index)[0].select(columns) for index in indexes])
-    accepted = [row for row in rows.to_pylist() if row["utterance_id"] in unique and row["realised"] is not False]
-    texts: dict[str, list[str]] = {}
-    for row in accepted:
-        texts.setdefault(row["intended"]["label"], []).append(row["text"])
-    worn_out = run.recipe.loop.worn_out
-    return Standing(
-        written=tuple(row for one in rounds for row in one.rows),
-        accepted=frozenset(row["utterance_id"] for row in accepted),
-        contextual=sum(row["context"] is not None for row in accepted),
-        worn={} if worn_out is None else {label: _worn(found, worn_out) for label, found in texts.items()},
-    )
+@dataclass
+class _Tally:
+    """What the rounds so far brought, read from disk round by round: each shard once, however many rounds follow."""
+
+    written: list[PlannedUtterance] = field(default_factory=list)
+    accepted: set[str] = field(default_factory=set)
+    contextual: int = 0
+    texts: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, run: Run, done: Round) -> None:
+        """Read what a round brought."""
+        unique = set(run.folder.read_kept(DUPLICATES, done.number).column("utterance_id").to_pylist())
+        columns = ["utterance_id", "intended", "text", "context", "realised"]
+        self.written += done.rows
+        for index in done.shards(run.recipe.shard_rows):
+            for row in run.folder.read_kept(UTTERANCES, index).select(columns).to_pylist():
+                if row["utterance_id"] in unique and row["realised"] is not False:
+                    self.accepted.add(row["utterance_id"])
+                    self.contextual += row["context"] is not None
+                    self.texts.setdefault(row["intended"]["label"], []).append(row["text"])
+
+    def standing(self, worn_out: int | None) -> Standing:
+        """How far the rounds have come; phrases of so many rows are worn out."""
+        return Standing(
+            written=tuple(self.written),
+            accepted=frozenset(self.accepted),
+            contextual=self.contextual,
+            worn={} if worn_out is None else {label: _worn(found, worn_out) for label, found in self.texts.items()},
+        )
 
 
 def _worn(texts: Sequence[str], at_least: int) -> tuple[str, ...]:
@@ -252,7 +234,7 @@ def _worn(texts: Sequence[str], at_least: int) -> tuple[str, ...]:
 
 def _why(label: str, spent: str, evidence: Sequence[Evidence], quotas: Quotas, standing: Standing) -> str:
     """Say why a label has fewer rows than wanted."""
-    tried = Counter(row.intended.label for row in standing.written)[label]
+    tried = standing.written_of[label]
     if label != quotas.neutral and all(pair.label != label for pair in evidence):
         return "no section gives cause for it"
     if spent:

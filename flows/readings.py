@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from queue import SimpleQueue
 
-from flows.reply_store import ReplyStore
 from flows.sealed import sha256_of
+from flows.worker_replies import Replies
 from generators.chat import ChatReply
 from validators.errors import ModelError
 from validators.readings import Reading, make_reading
@@ -35,7 +35,7 @@ class StoredReader:
     resumed run must decide as the first one did.
     """
 
-    def __init__(self, reader: Reader, store: ReplyStore) -> None:
+    def __init__(self, reader: Reader, store: Replies) -> None:
         self._reader = reader
         self._store = store
         self._lock = threading.Lock()

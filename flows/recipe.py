@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic_core import to_json
 
 from flows.aims import Budget, Floors, Loop
+from flows.cluster_role import Cluster, Runner
 from flows.dialogue_role import Dialogues
-from flows.patterns import SECRET, HubName, Language, Name, Revision
+from flows.patterns import SECRET, HubName, Language, Name, Revision, Storage
 from flows.reader_role import Reader, default_reader
 from flows.roles import Encoder, Writer
 from flows.speech_role import Speech
@@ -148,6 +150,10 @@ class Splits(Record):
         return self
 
 
+PLACES = {"runner", "cluster", "storage"}
+"""Keys that say where a recipe is worked on, and nothing of what comes of it."""
+
+
 class Recipe(Record):
     """All that decides which rows are made, and a little that decides how fast."""
 
@@ -168,6 +174,9 @@ class Recipe(Record):
     splits: Splits = Splits()
     shard_rows: Annotated[int, Field(ge=1, le=10_000)] = 64  # a crash costs no finished shard; 64 rows take minutes
     floors: Floors = Floors()
+    runner: Runner = "threads"  # one machine needs no more
+    cluster: Cluster = Cluster()
+    storage: Storage | None = None  # where what is durable lies; without one, in the run's folder
 
     _document: Document | None = PrivateAttr(default=None)  # where it was read; no part of what it says
 
@@ -181,14 +190,17 @@ class Recipe(Record):
     @model_validator(mode="after")
     def _holds_no_secret(self) -> Self:
         message = "holds a key or login: remove it, and name an environment variable in writer.api_key_env instead"
-        if found := [(place, message) for place, text in _texts(self.canonical()) if SECRET.search(text)]:
+        if found := [(place, message) for place, text in _texts(self.model_dump(mode="json")) if SECRET.search(text)]:
             raise ProblemsError(found)
         return self
 
     def canonical(self) -> dict[str, object]:
-        """Give the recipe as plain JSON data, all defaults filled in, without the stages that it does not want."""
+        """Give the recipe as plain JSON data, all defaults filled in, without the stages that it does not want.
+
+        Where it is worked on is left out too: identity and card are the same on any number of machines.
+        """
         unwanted = {name for name in ("dialogues", "speech") if getattr(self, name) is None}
-        return self.model_dump(mode="json", exclude=unwanted)
+        return self.model_dump(mode="json", exclude=unwanted | PLACES)
 
     def resolve(self, path: str) -> Path:
         """Find a path that the recipe names: relative ones start at the recipe's own folder."""
@@ -205,6 +217,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     document = read_document(path, overrides)
     recipe = validate(document, Recipe)
     recipe._document = document
+    return recipe
+
+
+def restore_recipe(data: dict[str, object], folder: Path) -> Recipe:
+    """Make a recipe of what `canonical` gave elsewhere; `folder` is where its relative paths start."""
+    recipe = Recipe.model_validate_json(to_json(data))
+    recipe._document = Document(folder / f"{recipe.name}.yaml", {}, {})
     return recipe
 
 

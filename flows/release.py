@@ -2,38 +2,43 @@
 """The release: final tables judged, written, described and vouched for, in that order."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.atomic import storage_errors, write_bytes
+from flows.atomic import write_bytes
 from flows.card import render_card
 from flows.croissant import render_croissant
 from flows.dialogue_rounds import Talked
-from flows.duplicates import STAGE as DUPLICATES_STAGE
+from flows.dialogues import STAGE as DIALOGUES_STAGE
+from flows.done_records import AccountingError
+from flows.final_tables import is_finished
 from flows.judgement import SPLITS, judge_release, silent_clips
-from flows.manifest import read_manifest, verify_release, write_manifest, write_release_tables
+from flows.manifest import write_manifest, write_release_tables
+from flows.meter import StageTime
+from flows.plan_file import compare_plan
 from flows.quality import measure_quality
 from flows.quotas import Filled
-from flows.readings import ReaderUsage
 from flows.recordings import record_dialogues
-from flows.run_folder import AccountingError
 from flows.run_identity import CROISSANT
 from flows.runs import Run
+from flows.speech import STAGE as SPEECH_STAGE
 from flows.speech import Spoken, known_as_sound, with_voices
+from flows.spending import Outcome
+from flows.summary import summary, usage_of
+from flows.told import SUMMARY, read_told
 from flows.utterances import STAGE as UTTERANCES_STAGE
 from validators.clip_quality import clip_quality
 from validators.dialogue_quality import dialogue_quality
 from validators.errors import GateError
-from validators.schemas import REJECTED, UTTERANCES
 from validators.tables import reasons_table, yield_table
 
 JUDGEMENT = "judgement.json"
-SUMMARY = "summary.json"
 CONFIG = "utterances"
 DIALOGUES_CONFIG = "dialogues"
 CLIPS_CONFIG = "clips"
@@ -61,21 +66,44 @@ class Release:
     """What became of the clips; None where the recipe wants none."""
     usage: Mapping[str, float]
     """Calls, stored replies used, tokens, seconds: of this process alone, empty if it had nothing to do."""
+    stages: Mapping[str, StageTime] = field(default_factory=dict)
+    """What each stage took in this process."""
+    plan: Mapping[str, object] = field(default_factory=dict)
+    """What was predicted and what came of it; empty where there was nothing to do."""
 
 
-def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Spoken | None = None) -> Release:
+def close_run(
+    run: Run,
+    filled: Filled,
+    tables: tuple[pa.Table, pa.Table],
+    talked: Talked | None = None,
+    spoken: Spoken | None = None,
+) -> Release:
     """Judge the final tables and write the release; the manifest comes last, so that its presence means success.
 
     A release that lies there whole is left as it is.
     """
-    kept, rejected = final_tables(run, filled)
+    kept, rejected = tables
     finished = is_finished(run)
-    short = _read_short(run) if finished else filled.short
+    told = read_told(run.folder) if finished else None
+    short = told.short if told else filled.short
     if talked is not None and spoken is not None:
         talked = replace(talked, kept=with_voices(talked.kept, spoken))
     release = _describe(run, filled, short, kept, rejected, talked, spoken)
     if finished:
         return release
+    run.outcomes = _outcomes(filled, kept, talked, spoken)
+    with run.timed("release", slots=0):
+        return _make_release(run, filled, release, (kept, rejected, talked, spoken))
+
+
+def _make_release(
+    run: Run,
+    filled: Filled,
+    release: Release,
+    parts: tuple[pa.Table, pa.Table, Talked | None, Spoken | None],
+) -> Release:
+    kept, rejected, talked, spoken = parts
     figures = measure_quality(run, filled, kept, rejected)
     if talked is not None:
         figures["dialogues"] = dialogue_quality(
@@ -90,13 +118,15 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
     judgement = judge_release(run, filled, kept, rejected, figures, talked, spoken)
     _write_json(run.folder.quality, figures)
     _write_json(run.folder.work / JUDGEMENT, asdict(judgement))
-    _write_json(run.folder.work / SUMMARY, summary(release))
+    _write_json(run.folder.work / SUMMARY, summary(release))  # once more at the end: a release that fails has one too
     if not judgement.success:
         raise GateError(
             "The rows do not pass as a dataset: " + "; ".join(judgement.failures),
             where=str(run.folder.work / JUDGEMENT),
             next_step="read the rejected rows in work/; plan more rows, or lower the floors in the recipe",
         )
+    if run.folder.mirror:
+        run.folder.mirror.remove(run.folder.manifest)  # before the first file of the release changes
     tables = _tables(kept, talked, spoken, recordings)
     streams = bool(spoken and run.recipe.speech and run.recipe.speech.webdataset)
     archives = {ARCHIVES: _by_split(spoken.kept)} if spoken and streams else {}
@@ -104,8 +134,23 @@ def close_run(run: Run, filled: Filled, talked: Talked | None = None, spoken: Sp
     card = render_card(run, tables, release=release, figures=figures, checks=judgement.summary)
     write_bytes(run.folder.card, card.encode())
     write_bytes(run.folder.root / CROISSANT, render_croissant(run, tables, files, figures).encode())
-    write_manifest(run.folder, files)
+    release = replace(release, stages=dict(run.times), plan=compare_plan(run))
+    _write_json(run.folder.work / SUMMARY, summary(release))
+    manifest = write_manifest(run.folder, files)
+    if run.folder.mirror:
+        run.folder.mirror.push_release(file.path for file in manifest.files)
     return release
+
+
+def _outcomes(filled: Filled, kept: pa.Table, talked: Talked | None, spoken: Spoken | None) -> dict[str, Outcome]:
+    """What became of the rows of each stage, for plans of the same recipe to learn from."""
+    written_of = dict(Counter(row.intended.label for row in filled.rows))
+    outcomes = {UTTERANCES_STAGE: Outcome(len(filled.rows), kept.num_rows, written_of, filled.accepted)}
+    if talked is not None:
+        outcomes[DIALOGUES_STAGE] = Outcome(len(talked.planned), talked.kept.num_rows)
+    if spoken is not None:
+        outcomes[SPEECH_STAGE] = Outcome(len(spoken.planned), spoken.kept.num_rows)
+    return outcomes
 
 
 def _tables(
@@ -124,15 +169,6 @@ def _tables(
 
 def _by_split(table: pa.Table) -> dict[str, pa.Table]:
     return {split: part for split in SPLITS if (part := table.filter(pc.field("split") == split)).num_rows}
-
-
-def is_finished(run: Run) -> bool:
-    """Whether the folder holds the whole release of this run."""
-    return (
-        run.folder.manifest.exists()
-        and not verify_release(run.folder.root)
-        and read_manifest(run.folder.root).fingerprint == run.folder.fingerprint
-    )
 
 
 def _describe(  # noqa: PLR0917 - what a run made, part by part
@@ -177,97 +213,9 @@ def _describe(  # noqa: PLR0917 - what a run made, part by part
         reasons=reasons_table(rejected.to_pandas()),
         dialogues=talked,
         clips=spoken,
-        usage=_usage(run, kept.num_rows),
+        usage=usage_of(run, kept.num_rows),
+        stages=dict(run.times),
     )
-
-
-def final_tables(run: Run, filled: Filled) -> tuple[pa.Table, pa.Table]:
-    """Put together the rows that survived all stages, and all that did not, each in the order of their ids."""
-    shards = [run.folder.read_shard(UTTERANCES_STAGE, index) for index in filled.shards]
-    judged = [run.folder.read_shard(DUPLICATES_STAGE, one.number) for one in filled.rounds]
-    written = pa.concat_tables([UTTERANCES.empty_table(), *(kept for kept, _ in shards)])
-    unique = pa.chunked_array([chunk for ids, _ in judged for chunk in ids.column("utterance_id").chunks], pa.string())
-    kept = written.filter(pc.field("utterance_id").isin(unique.combine_chunks()))
-    rejected = pa.concat_tables(
-        [REJECTED.empty_table(), *(table for _, table in shards), *(repeated for _, repeated in judged)]
-    )
-    return (
-        kept.sort_by("utterance_id").cast(UTTERANCES),
-        rejected.sort_by("planned_id").cast(REJECTED),
-    )
-
-
-def summary(release: Release) -> dict[str, object]:
-    """The figures of a run as plain JSON."""
-    return {
-        "planned": release.planned,
-        "kept": release.kept,
-        "rejected": release.rejected,
-        "rounds": release.rounds,
-        "targets": dict(release.targets),
-        "short": dict(release.short),
-        "labels": json.loads(release.yields.to_json(orient="records")),
-        "reasons": json.loads(release.reasons.to_json(orient="records")),
-        "usage": dict(release.usage),
-        **({"dialogues": talked_summary(release.dialogues)} if release.dialogues else {}),
-        **({"clips": spoken_summary(release.clips)} if release.clips else {}),
-    }
-
-
-def spoken_summary(spoken: Spoken) -> dict[str, object]:
-    """What became of the clips, as plain JSON."""
-    return {
-        "planned": len(spoken.planned),
-        "kept": spoken.kept.num_rows,
-        "rejected": spoken.rejected.num_rows,
-        "short": spoken.short,
-        "reasons": json.loads(reasons_table(spoken.rejected.to_pandas()).to_json(orient="records")),
-    }
-
-
-def talked_summary(talked: Talked) -> dict[str, object]:
-    """What became of the dialogues, as plain JSON."""
-    return {
-        "wanted": talked.wanted,
-        "planned": len(talked.planned),
-        "kept": talked.kept.num_rows,
-        "rejected": talked.rejected.num_rows,
-        "rounds": talked.rounds,
-        "short": talked.short,
-        "reasons": json.loads(reasons_table(talked.rejected.to_pandas()).to_json(orient="records")),
-    }
-
-
-def _usage(run: Run, kept: int) -> dict[str, float]:
-    """What this command spent, and over all commands of the run what a kept row cost."""
-    usage, reader = run.writer.usage, run.reader_usage or ReaderUsage()
-    if not usage.calls + usage.hits:
-        return {}
-    text_s = sum(run.stage_s.get(stage, 0.0) for stage in ("evidence", UTTERANCES_STAGE))
-    spent = run.spent
-    return {
-        "calls": usage.calls,
-        "stored_replies": usage.hits,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "model_s": round(usage.busy_s, 1),
-        "passages_read": reader.passages,
-        "reader_s": round(reader.busy_s, 1),
-        "text_stages_s": round(text_s, 1),
-        "share_outside_model": round(max(0.0, 1 - usage.busy_s / text_s), 4) if text_s and usage.calls else 0.0,
-        "reader_share": round(reader.busy_s / text_s, 4) if text_s else 0.0,
-        "calls_of_all_commands": spent.calls,
-        "kept_per_call": round(kept / spent.calls, 4) if spent.calls else 0.0,
-        "tokens_per_kept_row": round(spent.tokens / kept, 1) if kept else 0.0,
-        "seconds_per_kept_row": round(text_s / kept, 2) if kept else 0.0,
-        **{f"{stage}_s": round(seconds, 1) for stage, seconds in run.stage_s.items()},
-    }
-
-
-def _read_short(run: Run) -> dict[str, str]:
-    """Why labels fell short, as it was found when the release was made."""
-    with storage_errors(run.folder.work / SUMMARY):
-        return dict(json.loads((run.folder.work / SUMMARY).read_bytes())["short"])
 
 
 def _write_json(path: Path, content: object) -> None:

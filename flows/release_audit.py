@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from flows.manifest import Manifest, verify_release
 from flows.run_identity import CARD, CROISSANT, QUALITY
+from validators.personal_data import PERSONAL_DATA, kinds_of_personal_data
 
 BATCH_ROWS = 256
 SHOWN = 20
@@ -39,10 +40,6 @@ SECRETS = re.compile(
 )
 _SECRET_NAMES = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|ACCESS_KEY", re.IGNORECASE)
 SECRET_CHARS = 8  # shorter values of the environment occur in any text
-
-EMAIL = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
-PHONE = re.compile(r"(?<![\w.+])(?:\+\d[\d ().-]{7,}\d|\(\d{3}\) ?\d{3}[-. ]\d{4}|\d{3}[-. ]\d{3}[-. ]\d{4})(?![\w.])")
-CARD_NUMBER = re.compile(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w.-])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +102,8 @@ def secrets_here() -> frozenset[str]:
 def _found_in(text: str, where: str, secrets: Collection[str]) -> Iterator[Finding]:
     for what in _secrets_in(text, secrets):
         yield Finding("secret", where, what)
-    if EMAIL.search(text):
-        yield Finding("email", where, "an address of e-mail", "email")
-    if PHONE.search(text):
-        yield Finding("phone", where, "a telephone number", "phone")
-    if any(_is_card(found[0]) for found in CARD_NUMBER.finditer(text)):
-        yield Finding("card", where, "a number of a payment card", "card")
+    for kind in kinds_of_personal_data(text):
+        yield Finding(kind, where, PERSONAL_DATA[kind], kind)
 
 
 def _secrets_in(text: str, secrets: Collection[str]) -> Iterator[str]:
@@ -118,13 +111,6 @@ def _secrets_in(text: str, secrets: Collection[str]) -> Iterator[str]:
         yield "what looks like a token, key or password"
     if any(secret in text for secret in secrets):
         yield "a secret of this machine's environment"
-
-
-def _is_card(digits: str) -> bool:
-    """Whether a number has the check digit of payment cards (Luhn; ISO/IEC 7812-1, annex B)."""
-    numbers = [int(char) for char in reversed(digits) if char.isdigit()]
-    doubled = [sum(divmod(2 * number, 10)) for number in numbers[1::2]]
-    return len(set(numbers)) > 1 and (sum(numbers[::2]) + sum(doubled)) % 10 == 0
 
 
 def _texts(path: Path, name: str) -> Iterator[tuple[str, str, str]]:

@@ -7,20 +7,27 @@ What is in flight when a run dies is all that can be lost. A changed prompt asks
 import threading
 import time
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
+from flows.meter import EngineMeter, Question
 from flows.reply_store import ReplyStore
 from flows.sealed import sha256_of
+from flows.worker_replies import Replies
 from generators.chat import Chat, ChatReply, ChatRequest
 from validators.errors import StorageError
 
 __all__ = ["ChatUsage", "ReplyStore", "StoredChat", "reply_key"]
 
 
+_ASKED = tuple(one.name for one in fields(ChatRequest) if one.name not in {"writer", "messages"})
+
+
 def reply_key(request: ChatRequest, model: str) -> str:
     """Hash everything that produces a reply. What a recipe calls its writer does not: the model says who answered."""
-    asked = {name: value for name, value in asdict(request).items() if name != "writer"}
-    return sha256_of(asked | {"model": model})
+    # not `asdict`, which copies every message: the key of a stored reply took longer to make than to look up
+    asked = {name: getattr(request, name) for name in _ASKED}
+    messages = [{"role": message.role, "content": message.content} for message in request.messages]
+    return sha256_of({**asked, "messages": messages, "model": model})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +45,10 @@ class ChatUsage:
 class StoredChat:
     """A Chat that asks the one it wraps only what the store does not know, and once for the same request in flight."""
 
-    def __init__(self, chat: Chat, store: ReplyStore) -> None:
+    def __init__(self, chat: Chat, store: Replies, meter: EngineMeter | None = None) -> None:
         self._chat = chat
         self._store = store
+        self._meter = meter or EngineMeter()
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Future[ChatReply]]] = {}
         self._calls = self._hits = self._failed = self._prompt_tokens = self._completion_tokens = 0
@@ -91,14 +99,15 @@ class StoredChat:
         if known is not None:
             future.set_result(known)
             return future
+        question = self._meter.enter(request)
         # outside the lock: an engine may answer at once, in this thread
         try:
             asked = self._chat.submit(request)
         except BaseException as error:
-            self._leave_engine(None)
+            self._leave_engine(question, None)
             _fail(self._take_waiting(key), error)
             raise
-        asked.add_done_callback(lambda done: self._receive(key, done))
+        asked.add_done_callback(lambda done: self._receive(key, question, done))
         return future
 
     def close(self) -> None:
@@ -109,19 +118,19 @@ class StoredChat:
             self._waiting.clear()
         _cancel(left)
 
-    def _receive(self, key: str, asked: Future[ChatReply]) -> None:
+    def _receive(self, key: str, question: Question, asked: Future[ChatReply]) -> None:
         """Store a reply as it comes, and only then hand it out."""
         if asked.cancelled():
-            self._leave_engine(None)
+            self._leave_engine(question, None)
             _cancel(self._take_waiting(key))
             return
         refusal = asked.exception()
         if refusal is not None:
-            self._leave_engine(None)
+            self._leave_engine(question, None)
             _fail(self._take_waiting(key), refusal)
             return
         reply = asked.result()
-        self._leave_engine(reply)
+        self._leave_engine(question, reply)
         try:
             self._store.put(key, reply)
         except StorageError as error:  # told to all who wait
@@ -144,7 +153,8 @@ class StoredChat:
             self._busy_since = time.monotonic()
         self._in_engine += 1
 
-    def _leave_engine(self, reply: ChatReply | None) -> None:
+    def _leave_engine(self, question: Question, reply: ChatReply | None) -> None:
+        self._meter.leave(question, reply)
         with self._lock:
             self._in_engine -= 1
             if self._in_engine == 0:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeVar, cast
+from typing import Any, Final, NamedTuple, Self, TypeVar, cast
 
 from flows.atomic import describe_free_space, refuse_symlink, storage_errors
 from flows.failpoints import failpoint
@@ -34,23 +34,37 @@ CREATE TABLE IF NOT EXISTS replies (
     checksum TEXT NOT NULL
 )
 """
-_COLUMNS: Final = "text, finish_reason, prompt_tokens, completion_tokens, first_token"
+COLUMNS: Final = "text, finish_reason, prompt_tokens, completion_tokens, first_token"
 
 
 class Spent(NamedTuple):
     """Calls that were paid for, and their tokens, read and written."""
 
     calls: int
-    tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Read and written."""
+        return self.prompt_tokens + self.completion_tokens
 
 
 class ReplyStore:
-    """Replies in one SQLite file, for all threads of a run; a damaged file is moved aside and a new one begun."""
+    """Replies in one SQLite file, for all threads of a run; a damaged file is moved aside and a new one begun.
 
-    def __init__(self, path: Path) -> None:
+    With `alone` no other process may open it meanwhile, which SQLite needs on a network file system.
+    """
+
+    def __init__(self, path: Path, *, alone: bool = False) -> None:
         self._path = path
+        self._alone = alone
         self._lock = threading.RLock()
         self._closed = False
+        self._spent: Spent | None = None
+        self._spent_at = 0
+        """The sum as it was when no other process had written since: a budget is looked at before each shard, and
+        summing up a hundred thousand replies takes a tenth of a second."""
         refuse_symlink(path)
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,28 +84,41 @@ class ReplyStore:
     def spent(self) -> Spent:
         """Sum up what all replies cost; what was read by a reader of its own costs none of it."""
         query = (
-            "SELECT count(*), coalesce(sum(prompt_tokens + completion_tokens), 0) FROM replies WHERE prompt_tokens > 0"
+            "SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0) "
+            "FROM replies WHERE prompt_tokens > 0"
         )
-        return Spent(*self._run(lambda db: db.execute(query).fetchone()))
+        with self._lock:
+            changed_by_others = self._run(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
+            if self._spent is None or self._spent_at != changed_by_others:
+                self._spent = Spent(*self._run(lambda db: db.execute(query).fetchone()))
+                self._spent_at = changed_by_others
+            return self._spent
+
+    @property
+    def size(self) -> int:
+        """Bytes of all pages, those too that still lie in SQLite's log."""
+        pages = (f"PRAGMA page_{what}" for what in ("count", "size"))
+        count, size = (self._run(lambda db, ask=ask: int(db.execute(ask).fetchone()[0])) for ask in pages)  # type: ignore[misc]
+        return count * size
+
+    def adopt(self, other: Path) -> None:
+        """Take over the replies of another store that is closed; what is known here stays as it is."""
+        names = f"key, {COLUMNS}, checksum"
+
+        def copy(db: sqlite3.Connection) -> None:
+            db.execute("ATTACH DATABASE ? AS other", (str(other),))
+            try:
+                db.execute(f"INSERT OR IGNORE INTO replies ({names}) SELECT {names} FROM other.replies")  # noqa: S608
+            finally:
+                db.execute("DETACH DATABASE other")
+
+        self._run(copy)
+        self._spent = None
 
     def get(self, key: str) -> ChatReply | None:
         """Give the reply stored under a key, if there is a whole one."""
-        query = f"SELECT {_COLUMNS}, checksum FROM replies WHERE key = ?"  # noqa: S608 - a constant, no value
-        row = self._run(lambda db: db.execute(query, (key,)).fetchone())
-        if row is None:
-            return None
-        *values, checksum = row
-        if _checksum(key, tuple(values)) != checksum:
-            log.warning("a reply in %s is damaged and will be asked again", self._path)
-            return None
-        text, finish_reason, prompt_tokens, completion_tokens, first_token = values
-        return ChatReply(
-            text=_decode(text),
-            finish_reason=cast(FinishReason, finish_reason),
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            first_token=_read_tokens(first_token),
-        )
+        query = f"SELECT {COLUMNS}, checksum FROM replies WHERE key = ?"  # noqa: S608 - a constant, no value
+        return read_row(self._path, key, self._run(lambda db: db.execute(query, (key,)).fetchone()))
 
     def put(self, key: str, reply: ChatReply) -> None:
         """Store a reply; when this returns, killing the process does not lose it. After `close` it is dropped."""
@@ -107,9 +134,27 @@ class ReplyStore:
             json.dumps(reply.first_token),  # in ASCII, which also holds half a character; floats come back exactly
         )
         values = (key, *row, _checksum(key, row))
-        self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", values))
+        with self._lock:
+            self._run(lambda db: db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", values))
+            if self._spent is not None and reply.prompt_tokens > 0:
+                self._spent = Spent(
+                    self._spent.calls + 1,
+                    self._spent.prompt_tokens + reply.prompt_tokens,
+                    self._spent.completion_tokens + reply.completion_tokens,
+                )
         with storage_errors(self._path):
             failpoint("after_store")
+
+    def take_in(self, other: "ReplyStore") -> None:
+        """Copy what another store holds; what both hold stays as it is here."""
+        query = f"SELECT key, {COLUMNS}, checksum FROM replies"  # noqa: S608 - a constant, no value
+        rows = other._run(lambda db: db.execute(query).fetchall())
+        self._run(lambda db: _insert(db, rows))
+        self._spent = None
+
+    def settle(self) -> None:
+        """Bring everything into the one file, so that `FrozenReplies` of other processes can read it."""
+        self._run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
 
     def close(self) -> None:
         """Close the file."""
@@ -127,6 +172,7 @@ class ReplyStore:
                 self._connection.close()
                 self._move_aside(error)
                 self._connection = self._open()
+                self._spent = None
                 return work(self._connection)
 
     def _open(self) -> sqlite3.Connection:
@@ -143,6 +189,9 @@ class ReplyStore:
         # each statement commits by itself; the lock, not sqlite3, keeps threads apart
         connection = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
+            if self._alone:
+                # the index of the log is then kept in memory and not in a mapped file, which network file systems lack
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise _DamagedError("quick_check found damage")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -185,6 +234,30 @@ class ReplyStore:
                 where=f"{self._path} ({describe_free_space(self._path)})",
                 next_step="free some space or make the folder writable, and run the same command again",
             ) from error
+
+
+def read_row(path: Path, key: str, row: tuple[Any, ...] | None) -> ChatReply | None:
+    """Read a row as it was found under a key; None if there was none, or a damaged one."""
+    if row is None:
+        return None
+    *values, checksum = row
+    if _checksum(key, tuple(values)) != checksum:
+        log.warning("a reply in %s is damaged and will be asked again", path)
+        return None
+    text, finish_reason, prompt_tokens, completion_tokens, first_token = values
+    return ChatReply(
+        text=_decode(text),
+        finish_reason=cast(FinishReason, finish_reason),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        first_token=_read_tokens(first_token),
+    )
+
+
+def _insert(db: sqlite3.Connection, rows: list[tuple[object, ...]]) -> None:
+    with db:  # one commit: of 64 rows a commit, ten times faster than each by itself
+        db.execute("BEGIN")
+        db.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 class _DamagedError(sqlite3.DatabaseError):

@@ -4,9 +4,11 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from flows.patterns import BaseUrl, HubName, Revision, VariableName
+from flows.serve_role import Serve, serve_of
+from generators.backends.vllm_serve import option_problem
 from validators.problems import Place, ProblemsError
 from validators.records import Record, Text
 
@@ -55,6 +57,9 @@ class Writer(Record):
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0  # a full reply of a busy server, seen up to 60 s
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.8  # varied and still on topic
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    # vllm alone: the run starts its server, in an environment of its own; absent where there is none, so that the
+    # identity of every other recipe stays what it was
+    serve: Annotated[Serve | None, BeforeValidator(serve_of)] = Field(default=None, exclude_if=lambda one: one is None)
 
     @property
     def model_name(self) -> str:
@@ -71,12 +76,21 @@ class Writer(Record):
         elif self.base_url or self.api_key_env:
             key = "base_url" if self.base_url else "api_key_env"
             problems.append(((key,), "only belongs to the openai backend: remove it, or change the backend"))
+        problems += _serve_problems(self)
         # every row names the licence of the model that wrote it, and publishing refuses an unknown one
         if self.licence is None and self.backend != "echo" and not (self.weights and self.weights.package):
             problems.append((("licence",), "is missing: write the licence of the model, such as apache-2.0"))
         if problems:
             raise ProblemsError(problems)
         return self
+
+
+def _serve_problems(writer: Writer) -> list[tuple[Place, str]]:
+    if writer.serve is None:
+        return []
+    if writer.backend != "vllm":
+        return [(("serve",), "only belongs to the vllm backend: remove it, or change the backend")]
+    return [(("options", name), problem) for name in writer.options if (problem := option_problem(name))]
 
 
 class Encoder(Record):

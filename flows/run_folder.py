@@ -10,46 +10,39 @@
     ├── README.md                    the dataset card
     └── manifest.json                written last
 
-Progress is what verifiably lies on disk. A Parquet file that opens is no proof of completeness: one that was closed by
-an exception opens too, with fewer rows. The done-record, written last, with sizes and hashes, is the proof.
+Progress is what verifiably lies on disk, or in the object store of the run. A Parquet file that opens is no proof: one
+that was closed by an exception opens too, with fewer rows. The done-record, written last, is.
 """
 
 import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from flows.atomic import FileDigest, create_file, digest_file, refuse_symlink, storage_errors, write_bytes
+from flows.atomic import refuse_symlink, storage_errors, write_bytes
+from flows.done_records import AccountingError, DoneRecord, parse_record
 from flows.failpoints import failpoint
-from flows.identity import fingerprint, quotas_of
+from flows.file_checks import differs, marks_of
+from flows.mirror import Mirror
 from flows.parquet import read_parquet, write_parquet
 from flows.run_identity import (
     CARD,
     DATA,
-    LOCK,
     MANIFEST,
     QUALITY,
     REPLIES,
-    RUN_JSON,
     WORK,
-    compare_identity,
-    read_identity,
-    read_quotas,
-    refuse_foreign,
-    remove_made,
-    remove_temps,
-    run_json,
+    WORKER_REPLIES,
 )
 from flows.run_lock import RunLock
-from flows.sealed import SealError, canonical_json, seal, unseal
-from validators.errors import AffectoryError, StorageError
+from flows.sealed import seal
+from validators.errors import StorageError
 from validators.schemas import REJECTED, SCHEMA_VERSION
 
 log = logging.getLogger(__name__)
@@ -60,37 +53,18 @@ _NO_COUNTS: Final[Mapping[str, int]] = MappingProxyType({})
 MAX_SHARDS: Final = 100_000  # five digits in the file names
 
 
-class AccountingError(AffectoryError):
-    """Planned rows are neither kept nor rejected, or are both: a bug, and never to be written to disk."""
-
-
-class DoneRecord(BaseModel):
-    """What a finished shard holds. `reasons` counts the rejected rows, `counts` whatever else the stage counted."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
-
-    stage: str
-    index: int = Field(ge=0)
-    planned: int = Field(ge=0)
-    kept: int = Field(ge=0)
-    rejected: int = Field(ge=0)
-    reasons: dict[str, int]
-    counts: dict[str, int]
-    kept_file: FileDigest
-    rejected_file: FileDigest
-    schema_version: int
-    fingerprint: str
-
-
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder that this process holds the lock of. Made by `open_run`; close it, or use it in a `with`."""
+    """A run folder that this process, or its driver, holds the lock of. Made by `open_run`; close it, or use `with`."""
 
     root: Path
     fingerprint: str
     identity: Mapping[str, str]
     recipe: Mapping[str, object]
-    lock: RunLock
+    lock: RunLock | None = None  # None in a worker: its driver holds it
+    mirror: Mirror | None = None  # where the recipe names an object store, which then holds what is durable
+    verified: dict[Path, tuple[tuple[int, int, int], ...]] = field(default_factory=dict, compare=False, repr=False)
+    """Shards whose hashes were found right, with inode, size and time of their files as they were then."""
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +76,9 @@ class RunFolder:
 
     def close(self) -> None:
         """Release the lock."""
-        self.lock.release()
+        for lock in (self.mirror.lock if self.mirror else None, self.lock):
+            if lock is not None:
+                lock.release()
 
     @property
     def work(self) -> Path:
@@ -118,6 +94,11 @@ class RunFolder:
     def replies(self) -> Path:
         """The reply store."""
         return self.work / REPLIES
+
+    @property
+    def worker_replies(self) -> Path:
+        """Where workers of other processes keep replies until they are in the reply store."""
+        return self.work / WORKER_REPLIES
 
     @property
     def card(self) -> Path:
@@ -186,55 +167,78 @@ class RunFolder:
             fingerprint=self.fingerprint,
         )
         failpoint("before_done")
-        write_bytes(self.done_path(stage, index), seal(record.model_dump()))
+        sealed = seal(record.model_dump())
+        if self.mirror is not None:
+            self.mirror.push(self.kept_path(stage, index), self.rejected_path(stage, index))
+            failpoint("before_record_put")
+            self.mirror.put(self.done_path(stage, index), sealed)
+            failpoint("after_record_put")
+        write_bytes(self.done_path(stage, index), sealed)
         failpoint("after_done")
         return record
 
     def done(self, stage: str, index: int) -> DoneRecord | None:
         """Give the record of a shard that is whole on disk; anything less is not done and will be made again."""
+        mirror = self.mirror
+        record = None if mirror and not mirror.lock else self._done_here(stage, index)
+        if record is None and mirror:
+            mirror.fetch_shard(self.done_path(stage, index), (stage, index, self.fingerprint))
+            record = self._done_here(stage, index)
+        return record
+
+    def forget(self, stage: str, index: int) -> None:
+        """Have `done` look into the store next time: another process has made this shard."""
+        if self.mirror is not None:
+            with storage_errors(self.work):
+                self.done_path(stage, index).unlink(missing_ok=True)
+
+    def _done_here(self, stage: str, index: int) -> DoneRecord | None:
         path = self.done_path(stage, index)
         if not path.exists():
             return None
-        try:
-            with storage_errors(path):
-                record = DoneRecord.model_validate_json(canonical_json(unseal(path.read_bytes())))
-        except (SealError, ValidationError) as error:
-            log.warning("%s is damaged (%s); the shard is made again", path, type(error).__name__)
-            return None
-        expected = (stage, index, self.fingerprint, SCHEMA_VERSION)
-        if (record.stage, record.index, record.fingerprint, record.schema_version) != expected:
-            log.warning("%s belongs to another run or shard; the shard is made again", path)
+        with storage_errors(path):
+            record = parse_record(path.read_bytes(), (stage, index, self.fingerprint), path)
+        if record is None:
             return None
         files = {
             self.kept_path(stage, index): record.kept_file,
             self.rejected_path(stage, index): record.rejected_file,
         }
+        # hashed once in a process, as long as no file changes: a stage asks several times for each shard
+        seen = marks_of(path, *files)
+        if seen and self.verified.get(path) == seen:
+            return record
         for file, digest in files.items():
-            problem = _differs(file, digest)
+            problem = differs(file, digest)
             if problem:
                 log.warning("%s %s; the shard is made again", file, problem)
                 return None
+        self.verified[path] = seen
         return record
 
     def read_shard(self, stage: str, index: int) -> tuple[pa.Table, pa.Table]:
-        """Read the kept and the rejected rows of a finished shard, checking its hashes and the checksum of every page.
+        """Read kept and rejected rows of a finished shard, checking its hashes and the checksum of every page.
 
         Page checksums alone are not enough: of 1500 flipped bits, 21 (all in the footer) gave other rows unnoticed.
         """
+        return self.read_kept(stage, index), read_parquet(self.rejected_path(stage, index))
+
+    def read_kept(self, stage: str, index: int) -> pa.Table:
+        """Read the kept rows of a finished shard alone, checked in the same way."""
         if self.done(stage, index) is None:
             raise StorageError(
                 f"shard {index} of stage {stage} is missing or damaged",
                 where=str(self.kept_path(stage, index)),
                 next_step="run the same command again; the shard is made again",
             )
-        return read_parquet(self.kept_path(stage, index)), read_parquet(self.rejected_path(stage, index))
+        return read_parquet(self.kept_path(stage, index))
 
     def stage_records(self, stage: str) -> list[DoneRecord]:
         """List the finished shards of a stage by index; each is verified."""
         folder = self._stage_folder(stage)
         names = [_DONE_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
-        indexes = sorted(int(name[1]) for name in names if name)
-        return [record for record in (self.done(stage, index) for index in indexes) if record is not None]
+        indexes = {int(name[1]) for name in names if name} | (self.mirror.indexes(stage) if self.mirror else set())
+        return [record for record in (self.done(stage, index) for index in sorted(indexes)) if record is not None]
 
     def _stage_folder(self, stage: str) -> Path:
         if _STAGE.fullmatch(stage) is None:
@@ -245,54 +249,7 @@ class RunFolder:
         return folder
 
 
-def open_run(
-    root: Path, *, identity: Mapping[str, str], recipe: Mapping[str, object], rebuild: bool = False
-) -> RunFolder:
-    """Open the folder of a run, alone: begin it, continue it, or refuse.
-
-    `identity` is everything that decides what the rows will be; `recipe` is kept for people to read.
-    `rebuild` removes what an earlier run made, but for the replies.
-    """
-    refuse_foreign(root)
-    with storage_errors(root):
-        root.mkdir(exist_ok=True)
-    lock = RunLock(root / LOCK)
-    try:
-        refuse_foreign(root)  # again, now that nobody else can write
-        remove_temps(root)
-        found = read_identity(root)
-        if found is None:
-            create_file(root / RUN_JSON, run_json(identity, recipe))
-        elif rebuild:
-            remove_made(root)
-            write_bytes(root / RUN_JSON, run_json(identity, recipe))  # last: what is left always has its own name on it
-        else:
-            compare_identity(root, found, identity)
-            if read_quotas(root) != quotas_of(recipe):
-                log.info("other quotas than before: the rows stay, the release is made anew")
-                with storage_errors(root):
-                    (root / MANIFEST).unlink(missing_ok=True)
-                write_bytes(root / RUN_JSON, run_json(identity, recipe))
-        with storage_errors(root / WORK):
-            (root / WORK).mkdir(exist_ok=True)
-    except BaseException:
-        lock.release()
-        raise
-    return RunFolder(root=root, fingerprint=fingerprint(identity), identity=identity, recipe=recipe, lock=lock)
-
-
 def _checked(index: int) -> int:
     if not 0 <= index < MAX_SHARDS:
         raise ValueError(f"shard {index} is outside 0 to {MAX_SHARDS - 1}")
     return index
-
-
-def _differs(file: Path, recorded: FileDigest) -> str:
-    """Say how a file differs from what was recorded ("" if not at all)."""
-    if not file.is_file():
-        return "is missing"
-    with storage_errors(file):
-        if file.stat().st_size != recorded.bytes:
-            return f"has {file.stat().st_size} bytes instead of {recorded.bytes}"
-        found = digest_file(file)
-    return "" if found == recorded else f"has sha256 {found.sha256} instead of {recorded.sha256}"

@@ -25,6 +25,8 @@ LOCK: Final = "run.lock"
 WORK: Final = "work"
 DATA: Final = "data"
 REPLIES: Final = "replies.sqlite"
+WORKER_REPLIES: Final = "replies"
+PLAN: Final = "plan.json"
 CARD: Final = "README.md"
 MANIFEST: Final = "manifest.json"
 REPORT: Final = "report.html"
@@ -54,9 +56,9 @@ def refuse_foreign(root: Path) -> None:
     with storage_errors(root):
         if (root / RUN_JSON).exists():
             return
-        # replies alone may be carried over from another run: they are keyed by what produced them
+        # replies may be carried over from another run, or come from a probe: they are keyed by what produced them
         foreign = sorted(path.name for path in root.iterdir() if not (path.name == LOCK or is_temp(path)))
-        foreign += sorted(path.name for path in _inside(root / WORK) if not path.name.startswith(REPLIES))
+        foreign += sorted(path.name for path in _inside(root / WORK) if not path.name.startswith((REPLIES, PLAN)))
     foreign = [name for name in foreign if name != WORK]
     if foreign:
         raise InputError(
@@ -88,16 +90,21 @@ def read_identity(root: Path) -> dict[str, str] | None:
     refuse_symlink(path)
     if not path.exists():
         return None
+    with storage_errors(path):
+        return parse_identity(path.read_bytes(), path)
+
+
+def parse_identity(text: bytes, where: object) -> dict[str, str]:
+    """Read an identity from what `run_json` wrote; StorageError where that is damaged."""
     try:
-        with storage_errors(path):
-            content = json.loads(path.read_bytes())
+        content = json.loads(text)
         identity = content["identity"]
         if not isinstance(identity, dict) or fingerprint(identity) != content["fingerprint"]:
             raise ValueError("its fingerprint does not match its identity")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StorageError(
             f"{RUN_JSON} is damaged ({type(error).__name__}), so the recipe of this run is unknown",
-            where=str(path),
+            where=str(where),
             next_step=f"restore it from a copy, or choose another --output folder; to keep the replies already "
             f"paid for, copy {WORK}/{REPLIES} into its {WORK}/ first",
         ) from error
@@ -111,7 +118,7 @@ def read_quotas(root: Path) -> dict[str, str]:
     return quotas_of(recipe) if isinstance(recipe, dict) else {}
 
 
-def compare_identity(root: Path, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+def compare_identity(root: object, old: Mapping[str, str], new: Mapping[str, str]) -> None:
     """Refuse to continue a run by another recipe, naming each key that differs."""
     changes = difference(old, new)
     if changes:
@@ -155,6 +162,16 @@ def remove_made(root: Path) -> None:
                 _remove_if_empty(part)
         if (root / DATA).is_dir():
             _remove_if_empty(root / DATA)
+
+
+def is_made(path: str) -> bool:
+    """Whether a path, from a run's folder on, is of something that the run makes: shards and release."""
+    folder, _, name = path.rpartition("/")
+    if folder.startswith(f"{WORK}/"):
+        return _SHARD_FILE.fullmatch(name) is not None
+    if folder.startswith(f"{DATA}/"):
+        return RELEASE_FILE.fullmatch(name) is not None
+    return path in {MANIFEST, CARD, QUALITY, CROISSANT}
 
 
 def _inside(folder: Path) -> Iterator[Path]:

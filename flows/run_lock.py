@@ -76,7 +76,7 @@ class RunLock:
             flock_works = False
         holder = self._read_holder()
         if holder is not None:
-            if not flock_works and _may_live(holder):
+            if not flock_works and may_live(holder):
                 raise self._held_by(holder)
             log.warning("took over the lock left by %s in %s", holder, self._path)
         with storage_errors(self._path):
@@ -94,7 +94,7 @@ class RunLock:
 
     def _held_by(self, holder: Holder | None) -> StorageError:
         next_step = "wait until it ends, or choose another --output folder"
-        if holder is not None and not _may_live(holder):
+        if holder is not None and not may_live(holder):
             next_step = "that process has ended, but a child of it is still running; end it, then run again"
         elif holder is not None and holder.host != Holder.here().host:
             next_step += f"; if that run is certainly gone, delete {self._path}"
@@ -105,7 +105,7 @@ class RunLock:
         )
 
 
-def _may_live(holder: Holder) -> bool:
+def may_live(holder: Holder) -> bool:
     """Whether a holder could still be running; what cannot be known counts as yes."""
     here = Holder.here()
     if holder.host != here.host:

@@ -9,21 +9,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
 from flows.dialogue_plans import wanted_of
 from flows.dialogue_role import OWN
+from flows.done_records import DoneRecord
 from flows.earlier import NOTHING, Earlier, read_earlier
 from flows.identity import identity
+from flows.meter import EngineMeter, Load, StageTime
 from flows.models import Models
 from flows.progress import Progress
 from flows.readings import ReaderUsage, StoredReader
 from flows.recipe import Recipe, check_labels, load_taxonomy
 from flows.replies import StoredChat
 from flows.reply_store import ReplyStore, Spent
-from flows.run_folder import DoneRecord, RunFolder, open_run
+from flows.run_folder import RunFolder
+from flows.run_identity import WORK
+from flows.run_log import EVENTS, run_log, telling
+from flows.run_opening import open_run
+from flows.shards_at_once import at_once_by_stage
+from flows.spending import Outcome, Spending, read_spending, write_spending
+from flows.stopping import Stopping
 from flows.stories import read_stories, stories_sha256
+from flows.usage import Report, Usage
+from flows.watch import Watch
+from flows.worker_replies import Replies, gather_replies
 from generators.chat import ChatReply, ChatRequest
 from generators.conversations import Conversation, Slots, side_by_side
 from generators.draws import NOT_REALISED
@@ -39,6 +51,7 @@ from validators.taxonomy import Taxonomy, taxonomy_sha256
 Row = TypeVar("Row")
 
 REASON_ROWS = 40  # before that many rows one reason can lead by chance
+SERVERS = "servers"  # below work: what servers of ours said
 
 
 class StoppedError(Exception):
@@ -54,6 +67,8 @@ class Inputs:
     stories: tuple[Story, ...]
     models: Models
     earlier: Earlier = NOTHING
+    after: tuple[Path, ...] = ()
+    """The folders of the earlier versions."""
 
     @property
     def identity(self) -> dict[str, str]:
@@ -79,7 +94,7 @@ def read_inputs(recipe: Recipe, after: Sequence[Path] = ()) -> Inputs:
     if recipe.dialogues:
         wanted_of(recipe, recipe.dialogues, taxonomy)  # what cannot be had is told before anything is paid for
     models = Models.of(recipe)
-    return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models, read_earlier(after))
+    return Inputs(recipe, taxonomy, tuple(read_stories(recipe)), models, read_earlier(after), tuple(after))
 
 
 @dataclass
@@ -88,22 +103,35 @@ class Run:
 
     inputs: Inputs
     folder: RunFolder
-    store: ReplyStore
-    writer: StoredChat
+    store: Replies
+    meter: EngineMeter
     progress: Progress
-    stopping: threading.Event = field(default_factory=threading.Event)
-    stage_s: dict[str, float] = field(default_factory=dict)
+    watch: Watch = field(default_factory=Watch)
+    has_release: bool = False
+    """Whether the whole release was found in the folder, see `final_tables.is_finished`."""
+    stopping: Stopping = field(default_factory=threading.Event)
+    elsewhere: Usage = field(default_factory=Usage)
+    """What workers of other processes reported."""
+    times: dict[str, StageTime] = field(default_factory=dict)
+    """What each stage took in this command."""
     stage_began_s: dict[str, float] = field(default_factory=dict)
     """Of the stages that have a budget, when this command came to them."""
 
     def __post_init__(self) -> None:
         self.recipe = self.inputs.recipe
         self.began_s = time.monotonic()
-        self.writers: dict[str, StoredChat] = {OWN: self.writer} | {
-            name: StoredChat(other.chat, self.store) for name, other in self.inputs.models.others.items()
+        models = self.inputs.models
+        self.writers: dict[str, StoredChat] = {
+            name: StoredChat(chat, self.store, self.meter)
+            for name, chat in [(OWN, models.writer), *((name, other.chat) for name, other in models.others.items())]
         }
+        self.writer = self.writers[OWN]
+        self._before = read_spending(self.folder.work)
         # of all engines together, since a conversation that waits for one keeps no other busy
-        self.slots = Slots(sum(writer.slots for writer in self.writers.values()))
+        self.n_slots = sum(writer.slots for writer in self.writers.values())
+        self.slots = Slots(self.n_slots)
+        self.shards_at_once = at_once_by_stage(self.recipe, self.n_slots)
+        self.outcomes: dict[str, Outcome] = {}
         self._lock = threading.Lock()
         self._reader: StoredReader | None = None
         self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
@@ -116,7 +144,15 @@ class Run:
     @property
     def spent(self) -> Spent:
         """Calls and tokens that all commands of this run have paid for."""
-        return self.store.spent()
+        here, elsewhere = self.store.spent(), self.elsewhere.spent
+        return Spent(*(one + other for one, other in zip(here, elsewhere, strict=True)))
+
+    @property
+    def usage(self) -> Usage:
+        """What this command asked of the models, here and elsewhere."""
+        reader = self._reader.usage if self._reader else ReaderUsage()
+        here = Usage(reader=reader, costs=self.meter.costs, load=self.meter.load)
+        return reduce(Usage.plus, (Usage(writer.usage) for writer in self.writers.values()), here.plus(self.elsewhere))
 
     @property
     def reader(self) -> StoredReader | None:
@@ -126,11 +162,6 @@ class Run:
                 reader = self.inputs.models.open_reader(self.taxonomy, self.writer)
                 self._reader = StoredReader(reader, self.store)
             return self._reader
-
-    @property
-    def reader_usage(self) -> ReaderUsage | None:
-        """What was read; None where nothing was."""
-        return self._reader.usage if self._reader else None
 
     def close(self) -> None:
         """Close the reader and the writer, whichever were opened; the store is its opener's."""
@@ -147,13 +178,29 @@ class Run:
         return assign_splits(list(story_ids), shares, seed=self.recipe.seed, settled=self.inputs.earlier.splits)
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Measure the wall time of a stage."""
-        began_s = time.monotonic()
+    def timed(self, stage: str, *, slots: int | None = None) -> Iterator[None]:
+        """Measure the wall time of a stage and the load of its engines, which serve so many at a time."""
+        began_s, before = time.monotonic(), self.usage.load
+        EVENTS.info("stage begins", extra={"stage": stage})
         try:
             yield
         finally:
-            self.stage_s[stage] = self.stage_s.get(stage, 0.0) + time.monotonic() - began_s
+            took_s = time.monotonic() - began_s
+            took = StageTime(took_s, self.usage.load - before, self.n_slots if slots is None else slots)
+            self.times[stage] = self.times.get(stage, StageTime()) + took
+            self.watch.show(stage)
+            EVENTS.info("stage ends", extra={"stage": stage, **self.times[stage].figures()})
+            write_spending(self.folder.work, self.spending)
+
+    def add_load(self, stage: str, load: Load) -> None:
+        """Add work of a stage that the meter does not see, such as that of worker processes."""
+        self.times[stage] += StageTime(load=load)
+
+    @property
+    def spending(self) -> Spending:
+        """What all commands of this run have cost up to now."""
+        usage, wall_s = self.usage, time.monotonic() - self.began_s
+        return self._before + Spending(self.times, usage.costs, usage.reader.passages, wall_s, 1, self.outcomes)
 
     def side_by_side(self, stage: str, conversations: Iterable[Conversation[Row]]) -> Iterator[tuple[int, Row]]:
         """Advance conversations on writer and reader; a `DeferredError` at the end if a row got no answer."""
@@ -196,6 +243,13 @@ class Run:
         rate = f"{tokens / busy_s:.0f} tokens/s" if busy_s > 1 else ""
         self.progress.advance(stage, kept=kept, rejected=rejected, note=rate)
 
+    def hear(self, stage: str, report: Report) -> None:
+        """Count what a worker of another process did, and tell the progress, with the rate of all workers."""
+        with self._lock:
+            self.elsewhere = self.elsewhere.plus(report.usage)
+        rate = self.elsewhere.writer.completion_tokens / max(1.0, time.monotonic() - self.began_s)
+        self.progress.advance(stage, kept=report.kept, rejected=report.rejected, note=f"{rate:.0f} tokens/s")
+
     def stop_if_systematic(self, record: DoneRecord) -> None:
         """Stop the run when one reason takes too large a share of a stage so far: the prompt or the model is broken."""
         # what the reader misses is its own figure with its own floor, and says as much of it as of the writer
@@ -228,12 +282,19 @@ class Run:
 @contextmanager
 def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> Iterator[Run]:
     """Open the folder, the reply store and (late) the writer of a run; all are closed at the end."""
-    folder = open_run(root, identity=inputs.identity, recipe=inputs.recipe.canonical(), rebuild=rebuild)
+    recipe, storage = inputs.recipe, inputs.recipe.storage or ""
+    folder = open_run(root, identity=inputs.identity, recipe=recipe.canonical(), rebuild=rebuild, storage=storage)
     with folder:
+        if rebuild:
+            write_spending(folder.work, Spending())  # what the rows that are gone had cost says nothing of the new ones
         store = ReplyStore(folder.replies)
-        run = Run(inputs, folder, store, StoredChat(inputs.models.writer, store), progress)
+        gather_replies(store, folder)
+        inputs.models.servers.attend(folder.root / WORK / SERVERS, progress.tell)
+        run = Run(inputs, folder, store, EngineMeter(), progress)
         try:
-            yield run
+            with run_log(folder.work), telling(root.name, folder.fingerprint):
+                yield run
         finally:
             run.close()
+            gather_replies(store, folder)
             store.close()

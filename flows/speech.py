@@ -5,15 +5,17 @@ work/clip_plan/part-00000.parquet  which clips are made, by which voices; writte
 work/speech/part-*.parquet         its shards, with their sound
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from flows.done_records import DoneRecord
+from flows.meter import load_of
 from flows.models import SpeechModels
-from flows.quotas import MakeAll, budget_spent
-from flows.run_folder import DoneRecord
 from flows.runs import Run
+from flows.shards import MakeAll, Shards
 from flows.speech_plans import Said, plan_clips, shard_of, texts_of, unplanned
 from flows.speech_role import Speech
 from flows.studio import Recorded, StudioPool, StudioSpec
@@ -51,34 +53,34 @@ def speak(
     role = run.recipe.speech
     if role is None:
         return None
-    planned = _stored(run)
+    planned = stored_plan(run)
     said = texts_of(role, to_records(utterances, Utterance), to_records(dialogues, Dialogue) if dialogues else [])
     if go_on and (new := unplanned(said, planned)):
-        planned += _plan(run, role, new, planned)
+        planned += plan_speech(run, role, new, planned)
     shards: dict[int, list[PlannedClip]] = {}
     for row in planned:
         shards.setdefault(shard_of(row), []).append(row)
-    spent: list[str] = []
+    spent = ""
     if go_on and planned:
         done = sum(len(rows) for index, rows in shards.items() if run.folder.done_path(STAGE, index).exists())
         run.progress.begin(STAGE, len(planned), done)
-        with run.timed(STAGE), StudioPool(_spec(run, role), workers=role.workers, timeout_s=role.timeout_s) as pool:
-
-            def make(index: int) -> DoneRecord | None:
-                record = run.folder.done(STAGE, index)
-                if record is None and (reason := "".join(spent[:1]) or budget_spent(run, STAGE)):
-                    spent.append(reason)
-                    return None
-                return record or make_clips(run, pool, index, shards[index])
-
-            make_all(run, STAGE, list(shards), make)
+        with run.timed(STAGE, slots=role.workers), open_studio(run, role) as pool:
+            work = Shards(
+                STAGE,
+                list(shards),
+                done=lambda index: run.folder.done(STAGE, index),
+                make=lambda index: make_clips(run, pool, index, shards[index]),
+                budgeted=True,
+            )
+            spent = make_all(run, work)
+        run.add_load(STAGE, load_of(pool.spans))
     made = [index for index in shards if run.folder.done(STAGE, index)]
     tables = [run.folder.read_shard(STAGE, index) for index in made]
     return Spoken(
         planned=tuple(row for index in made for row in shards[index]),
         kept=pa.concat_tables([CLIPS.empty_table(), *(kept for kept, _ in tables)]).cast(CLIPS),
         rejected=pa.concat_tables([REJECTED.empty_table(), *(lost for _, lost in tables)]).cast(REJECTED),
-        short=spent[0] if spent else "",
+        short=spent,
     )
 
 
@@ -177,7 +179,7 @@ def clip_row(plan: PlannedClip, recorded: Recorded) -> dict[str, object]:
     return clip.model_dump() | {"audio": {"bytes": recorded.audio, "path": f"{plan.clip_id}.flac"}}
 
 
-def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]) -> tuple[PlannedClip, ...]:
+def plan_speech(run: Run, role: Speech, said: Sequence[Said], before: Sequence[PlannedClip]) -> tuple[PlannedClip, ...]:
     """Plan the clips of new texts and store the plan, so that a resumed run makes the same."""
     voice = open_voice(role.voice.backend, _models(run).voice)
     try:
@@ -188,9 +190,10 @@ def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[Planned
         check_voice(name, cards)
     labels = [name for name in run.taxonomy.names if name != run.taxonomy.neutral]
     planned = plan_clips(role, said, cards, labels, before=before, seed=run.recipe.seed)
+    free = next(number for number in itertools.count() if run.folder.done(PLAN, number) is None)
     run.folder.write_shard(
         PLAN,
-        len(run.folder.stage_records(PLAN)),
+        free,  # a plan that was lost leaves a gap, and none after it may be overwritten
         planned=len(planned),
         kept=to_table(planned, PLANNED_CLIPS),
         rejected=REJECTED.empty_table(),
@@ -198,12 +201,19 @@ def _plan(run: Run, role: Speech, said: Sequence[Said], before: Sequence[Planned
     return tuple(planned)
 
 
-def _stored(run: Run) -> tuple[PlannedClip, ...]:
+def stored_plan(run: Run) -> tuple[PlannedClip, ...]:
+    """The clips that are planned."""
     parts = [run.folder.read_shard(PLAN, record.index)[0] for record in run.folder.stage_records(PLAN)]
     return tuple(row for part in parts for row in to_records(part, PlannedClip))
 
 
-def _spec(run: Run, role: Speech) -> StudioSpec:
+def open_studio(run: Run, role: Speech) -> StudioPool:
+    """The processes that speak; they start with the first clip."""
+    return StudioPool(studio_spec(run, role), workers=role.workers, timeout_s=role.timeout_s)
+
+
+def studio_spec(run: Run, role: Speech) -> StudioSpec:
+    """All that a worker needs to open the engines of a recipe."""
     models = _models(run)
     return StudioSpec(
         voice_backend=role.voice.backend,

@@ -6,6 +6,9 @@ two cores. A worker that hangs is ended and replaced.
 """
 
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -61,7 +64,11 @@ class StudioPool:
         self._spec = spec
         self._timeout_s = timeout_s
         # a fork would copy the threads and locks of the engines of this process
-        self._pool: Any = ProcessPool(max_workers=workers, context=multiprocessing.get_context("spawn"))
+        self._pool: Any = ProcessPool(
+            max_workers=workers, initializer=_end_with_parent, context=multiprocessing.get_context("spawn")
+        )
+        self.spans: list[tuple[float, float]] = []
+        """From when to when a worker was at a clip, on the clock that all processes of a machine share."""
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +91,9 @@ class StudioPool:
         try:
             for plan, future in zip(plans, futures, strict=True):
                 try:
-                    yield future.result()
+                    made, span = future.result()
+                    self.spans.append(span)
+                    yield made
                 except FutureTimeoutError:
                     yield _lost(plan, "hangs", f"no clip after {self._timeout_s:g} s")
                 except ProcessExpired as error:
@@ -94,11 +103,42 @@ class StudioPool:
                 future.cancel()
 
 
+def _end_with_parent() -> None:
+    """End this worker with the run: one that hangs in its engine reads no pipe and would outlive a killed run."""
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="end-with-parent", daemon=True).start()
+
+
 _open: tuple[StudioSpec, Studio] | None = None
 
 
-def _make(spec: StudioSpec, planned: PlannedClip) -> Recorded | RejectedRow:
-    """Make one clip in a worker, which opens its engines at the first one."""
+def _make(spec: StudioSpec, planned: PlannedClip) -> tuple[Recorded | RejectedRow, tuple[float, float]]:
+    """Make one clip in a worker, which opens its engines at the first one; with the time that took."""
+    studio = _studio(spec)
+    began_s = time.monotonic()
+    made = studio.make(planned)
+    recorded: Recorded | RejectedRow
+    if isinstance(made, RejectedRow):
+        recorded = made
+    else:
+        recorded = Recorded(
+            audio=encode_flac(made.samples),
+            n_samples=len(made.samples),
+            made=made.without_samples(),
+            engine=studio.voice.model,
+            listener=", ".join(one.model for one in (studio.listener, studio.emotion) if one),
+            voice_licence=studio.voice.voices[planned.voice].licence,
+        )
+    return recorded, (began_s, time.monotonic())
+
+
+def _studio(spec: StudioSpec) -> Studio:
+    """The studio of this worker, opened at the first clip."""
     global _open  # noqa: PLW0603 - a worker process has one studio for its life
     if _open is None or _open[0] != spec:
         studio = Studio(
@@ -112,18 +152,7 @@ def _make(spec: StudioSpec, planned: PlannedClip) -> Recorded | RejectedRow:
             else None,
         )
         _open = spec, studio
-    studio = _open[1]
-    made = studio.make(planned)
-    if isinstance(made, RejectedRow):
-        return made
-    return Recorded(
-        audio=encode_flac(made.samples),
-        n_samples=len(made.samples),
-        made=made.without_samples(),
-        engine=studio.voice.model,
-        listener=", ".join(one.model for one in (studio.listener, studio.emotion) if one),
-        voice_licence=studio.voice.voices[planned.voice].licence,
-    )
+    return _open[1]
 
 
 def _lost(planned: PlannedClip, reason: str, detail: str) -> RejectedRow:

@@ -4,7 +4,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from flows.run_folder import DoneRecord
+from flows.done_records import DoneRecord
 from flows.runs import Run
 from generators.prompts import prompts_sha256
 from generators.scenes import Scene, WritingSettings, Written

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flows.atomic import storage_errors, write_bytes
+from flows.atomic import make_folders, storage_errors, write_bytes
 from flows.build import build
 from flows.progress import Progress
 from flows.publishing import RECORD, Publication, publish
@@ -105,7 +105,7 @@ def make_next(
     with the last good release left as it is, "unpublished" where the Hub does not do its part; the next call publishes
     that version first.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    make_folders(root)
     lock = RunLock(root / LOCK)
     try:
         try:

@@ -179,7 +179,7 @@ def _from_hub(spec: WeightsSpec) -> ResolvedWeights:
         )
     if spec.file and not spec.file.endswith(HUB_FILE_SUFFIXES):
         raise InputError(f"{spec.file} is not read", next_step=f"Give a file that ends in {HUB_FILE_SUFFIXES}.")
-    import httpx
+    import httpx2
     from huggingface_hub import errors, hf_hub_download, snapshot_download
 
     try:
@@ -193,7 +193,7 @@ def _from_hub(spec: WeightsSpec) -> ResolvedWeights:
         raise _hub_error(spec, "wants you to accept its terms", "Accept them on its page and log in.") from error
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
         raise _hub_error(spec, "has no such file or commit", "Check the name, the commit and your login.") from error
-    except (errors.HfHubHTTPError, errors.HFValidationError, httpx.HTTPError, ConnectionError) as error:
+    except (errors.HfHubHTTPError, errors.HFValidationError, httpx2.HTTPError, ConnectionError) as error:
         raise _hub_error(spec, f"failed ({type(error).__name__})", "Check the name and the network.") from error
     except OSError as error:
         raise StorageError(f"the weights could not be stored: {error.strerror}", where=spec.hub) from error

@@ -115,6 +115,8 @@ class ChatSettings:
     base_url: str = ""
     """Of an OpenAI-compatible server, with its /v1."""
     api_key: SecretStr | None = None
+    api_key_env: str = ""
+    """The environment variable that the key was read from, to name it where the key does not do."""
     timeout_s: float = 120.0
     options: Mapping[str, object] = field(default_factory=dict)
     """Passed to the engine as it is (vllm: keyword arguments of `vllm.LLM`)."""

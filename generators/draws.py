@@ -14,7 +14,8 @@ from generators.conversations import Conversation, ask
 from generators.parsing import Answer, parse_reply, storable
 from generators.prompts import Prompt
 from generators.shares import SEED_SPACE
-from validators.gates import Gate, copies_nothing, judge
+from validators.gates import copies_nothing
+from validators.judging import Gate, judge
 from validators.readings import Reading
 from validators.records import RejectedRow
 from validators.verdicts import Verdict
@@ -142,7 +143,7 @@ def draw(
             tries.failed.append(("parse", answer, reply))
             continue
         text = read(answer)
-        verdict = judge(text, gates)
+        verdict = judge(text, gates, where=f"row {plan.planned_id}, stage {question.stage}")
         if verdict.accepted:  # "It's your own name." is what it was told, and no line
             verdict = copies_nothing(text, source=told, n=ECHO_NGRAM, reason="prompt_residue")
         if not verdict.accepted:

@@ -4,6 +4,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from generators.shares import share_out, spread
 from validators.records import Intensity, PlannedUtterance, Split
@@ -51,7 +52,7 @@ class Quotas:
         return cells
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standing:
     """What earlier rounds brought: every row that was written, which of them were accepted, and what is worn out."""
 
@@ -64,15 +65,26 @@ class Standing:
 
     def accepted_of(self, label: str) -> Counter[Cell]:
         """Accepted rows of a label by cell."""
-        return Counter(cell_of(row) for row in self.written if self._counts(row, label))
+        return Counter(self._cells.get(label, Counter()))
 
-    def _counts(self, row: PlannedUtterance, label: str) -> bool:
-        return row.intended.label == label and row.utterance_id in self.accepted
+    @cached_property
+    def written_of(self) -> Counter[str]:
+        """Rows written, accepted or not, by label."""
+        return Counter(row.intended.label for row in self.written)
+
+    @cached_property
+    def _cells(self) -> dict[str, Counter[Cell]]:
+        """Accepted rows by label and cell, counted once: every label is asked about several times in a round."""
+        cells: dict[str, Counter[Cell]] = {}
+        for row in self.written:
+            if row.utterance_id in self.accepted:
+                cells.setdefault(row.intended.label, Counter())[cell_of(row)] += 1
+        return cells
 
 
 def missing_rows(quotas: Quotas, standing: Standing) -> dict[str, int]:
     """Count what each label still lacks and may still be tried for."""
-    tried = Counter(row.intended.label for row in standing.written)
+    tried = standing.written_of
     missing = {}
     for label, target in quotas.targets.items():
         lacks = target - standing.accepted_of(label).total()

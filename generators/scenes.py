@@ -4,7 +4,8 @@
 from dataclasses import dataclass
 
 from generators.prompts import EXAMPLE_NAMES, Prompt
-from validators.gates import Gate, GateBounds, line_gates, situation_gates
+from validators.gates import GateBounds, line_gates, situation_gates
+from validators.judging import Gate
 from validators.readings import Reading, RealisedRule
 from validators.records import PlannedUtterance
 from validators.taxonomy import Label

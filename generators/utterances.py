@@ -8,6 +8,7 @@ kept with its reason.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from generators.checks import line_check, rewriting_check
 from generators.conversations import Conversation, read_blind
@@ -15,7 +16,8 @@ from generators.draws import Drawn, Question, draw, missed
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
-from validators.gates import Gate, copies_nothing, names_no_label, naming_words
+from validators.gates import copies_nothing, names_no_label, naming_words
+from validators.judging import Gate
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage
@@ -261,11 +263,11 @@ def write_ambiguous(scene: Scene, line: Written, context: str) -> Conversation[D
         read=lambda answer: end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS),
         gates=[
             *scene.line_gates(prompt),
-            lambda text: differs(text, line.text),
+            partial(differs, line=line.text),
             # of any feeling: a small model says "happy" where it may not say "glad"
-            lambda text: names_no_label(text, synonyms=scene.feelings),
+            partial(names_no_label, synonyms=scene.feelings),
             # the examples' rewritings fit anywhere, and four words of one are no chance
-            lambda text: copies_nothing(text, source=prompt.text, n=4, reason="prompt_residue"),
+            partial(copies_nothing, source=prompt.text, n=4, reason="prompt_residue"),
         ],
         attempts=REWRITINGS,
         temperature=scene.settings.temperature,

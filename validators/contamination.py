@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validators.cosines import BLOCK_ROWS, TILE_ROWS, Vectors, encode
-from validators.duplicates import DECIMALS, normalise
+from validators.duplicates import normalise
+from validators.nearest import DECIMALS
 from validators.roles import Encoder
 
 SIMILARITY = 0.9

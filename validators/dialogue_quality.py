@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import cohen_kappa_score  # type: ignore[import-untyped]
 
 from validators.agreement import rate_of
 from validators.dialogue_records import PlannedDialogue
@@ -144,6 +143,8 @@ def _trajectories(kept: pd.DataFrame) -> dict[str, Any]:
 
 
 def _judge(kept: pd.DataFrame, counts: Mapping[str, int]) -> dict[str, Any] | None:
+    from sklearn.metrics import cohen_kappa_score  # type: ignore[import-untyped]
+
     table = {
         f"judge_{said}_rules_{rules}": counts.get(f"judge/{said}/rules/{rules}", 0)
         for said in ("yes", "no")

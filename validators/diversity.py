@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from sacrebleu.metrics.bleu import BLEU
-from sacrebleu.metrics.helpers import extract_all_word_ngrams
 
 from validators.cosines import Cosines, Vectors, across, check_unit_rows, encode, within
 from validators.roles import Encoder
@@ -141,6 +139,9 @@ def self_bleu(texts: Sequence[str], *, most: int = BLEU_TEXTS, seed: int = 0) ->
     sentences: n-grams of up to 4 words (of up to all words in shorter texts), exponential smoothing. Its n-gram counts
     are gathered here for all texts at once, since leaving each out in turn costs 70 times as much.
     """
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.helpers import extract_all_word_ngrams
+
     sentences = sorted(" ".join(words) for words in map(tokens, texts) if words)
     if len(sentences) > most:
         chosen = np.random.default_rng(seed).choice(len(sentences), size=most, replace=False)

@@ -5,6 +5,7 @@ AffectoryError
 ├── InputError          2   a recipe, taxonomy, story or folder that cannot be used
 │   └── RecipeMismatchError the folder was made by another recipe
 ├── GateError           1   the rows were made but must not pass as a dataset
+├── BrokenGateError     1   a gate raised where it should have judged: a bug
 ├── ModelError          3   a model, its weights or its server
 │   └── DeferredError       transient: the row stays open and the next run asks again
 ├── HubError            4   the Hugging Face Hub
@@ -25,10 +26,18 @@ class AffectoryError(Exception):
         self.where = where
         self.next_step = next_step
 
+    def __reduce__(self) -> "tuple[object, ...]":
+        # a worker's failure is told by another process; `Exception` would call the class without the keywords
+        return _restore, (type(self), self.what, self.where, self.next_step)
+
     def __str__(self) -> str:
         where = f"\n  where: {self.where}" if self.where else ""
         next_step = f"\n  next:  {self.next_step}" if self.next_step else ""
         return f"{self.what}{where}{next_step}"
+
+
+def _restore(kind: type[AffectoryError], what: str, where: str, next_step: str) -> AffectoryError:
+    return kind(what, where=where, next_step=next_step)
 
 
 class InputError(AffectoryError):
@@ -43,6 +52,12 @@ class RecipeMismatchError(InputError):
 
 class GateError(AffectoryError):
     """Rows were made, but too few or too bad to pass as a dataset."""
+
+    exit_code = 1
+
+
+class BrokenGateError(AffectoryError):
+    """A gate raised where it should have judged a row: a bug, so the run stops."""
 
     exit_code = 1
 

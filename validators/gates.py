@@ -8,14 +8,14 @@ Add a gate: write a function that returns a `Verdict`, give it a reason that is 
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from validators.judging import Gate
+from validators.personal_data import no_personal_data
 from validators.verdicts import ACCEPTED, Verdict
-
-Gate = Callable[[str], Verdict]
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+", re.UNICODE)
 _FIRST_PERSON = frozenset(
@@ -137,14 +137,18 @@ def naming_words(text: str, synonyms: Iterable[str]) -> list[str]:
     """
     words = split_words(text)
     stems = [_stem(word) for word in words]
+    places: dict[str, list[int]] = {}
+    for place, stem in enumerate(stems):
+        places.setdefault(stem, []).append(place)
     found: dict[int, str] = {}
     for synonym in synonyms:
-        parts = split_words(synonym)
-        for start in range(len(words) - len(parts) + 1) if parts else ():
+        parts = _parts(synonym)
+        # a taxonomy has hundreds of synonyms, and a line a dozen words: nearly all end here
+        for start in places.get(parts[0][1], ()) if parts else ():
             said = words[start : start + len(parts)]
-            if all(
-                word == part or (stems[start + i] == _stem(part) and word not in _EVERYDAY)
-                for i, (word, part) in enumerate(zip(said, parts, strict=True))
+            if len(said) == len(parts) and all(
+                word == part or (stems[start + i] == stem and word not in _EVERYDAY)
+                for i, (word, (part, stem)) in enumerate(zip(said, parts, strict=True))
             ):
                 found.setdefault(start, " ".join(said))
     return [found[start] for start in sorted(found)]
@@ -219,15 +223,16 @@ def line_gates(
     return [
         no_residue,
         no_model_talk,
-        lambda text: right_length(text, fewest=bounds.min_words, most=bounds.max_words),
+        no_personal_data,
+        partial(right_length, fewest=bounds.min_words, most=bounds.max_words),
         complete,
         no_repetition,
-        lambda text: first_person(text, character=character),
-        lambda text: names_no_label(text, synonyms=synonyms),
-        lambda text: copies_nothing(text, source=section, n=bounds.copied_ngram),
-        lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
-        lambda text: no_stranger(text, strangers=strangers, source=section),
-        lambda text: right_language(text, language=language),
+        partial(first_person, character=character),
+        partial(names_no_label, synonyms=synonyms),
+        partial(copies_nothing, source=section, n=bounds.copied_ngram),
+        partial(copies_nothing, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        partial(no_stranger, strangers=strangers, source=section),
+        partial(right_language, language=language),
     ]
 
 
@@ -245,25 +250,23 @@ def situation_gates(
     return [
         no_residue,
         no_model_talk,
-        lambda text: right_length(text, fewest=bounds.min_words, most=bounds.max_situation_words),
+        no_personal_data,
+        partial(right_length, fewest=bounds.min_words, most=bounds.max_situation_words),
         complete,
         no_repetition,
         third_person,
-        lambda text: names_no_label(text, synonyms=feelings),
-        lambda text: copies_nothing(text, source=line, n=bounds.copied_ngram, reason="gives_the_line_away"),
-        lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
-        lambda text: no_stranger(text, strangers=strangers, source=section),
-        lambda text: right_language(text, language=language),
+        partial(names_no_label, synonyms=feelings),
+        partial(copies_nothing, source=line, n=bounds.copied_ngram, reason="gives_the_line_away"),
+        partial(copies_nothing, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        partial(no_stranger, strangers=strangers, source=section),
+        partial(right_language, language=language),
     ]
 
 
-def judge(text: str, gates: Iterable[Gate]) -> Verdict:
-    """Ask the gates in turn; the first that rejects decides."""
-    for gate in gates:
-        verdict = gate(text)
-        if not verdict.accepted:
-            return verdict
-    return ACCEPTED
+@cache
+def _parts(synonym: str) -> tuple[tuple[str, str], ...]:
+    """The words of a synonym, each with its stem."""
+    return tuple((word, _stem(word)) for word in split_words(synonym))
 
 
 @cache

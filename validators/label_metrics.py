@@ -13,7 +13,6 @@ set, against minutes. The tests hold both to the same values.
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score  # type: ignore[import-untyped]
 
 from validators.errors import ModelError
 
@@ -41,6 +40,8 @@ def f1(targets: Flags, scores: Floats, thresholds: Floats) -> Floats:
 
 def average_precision(targets: Flags, scores: Floats) -> Floats:
     """Average precision of each label (precision at each new recall, not interpolated); NaN where no row was chosen."""
+    from sklearn.metrics import average_precision_score  # type: ignore[import-untyped]
+
     _check(targets, scores)
     columns = zip(targets.T, scores.T, strict=True)
     precisions = np.array([average_precision_score(*column) if column[0].any() else np.nan for column in columns])

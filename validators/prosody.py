@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import butter, find_peaks, sosfiltfilt  # type: ignore[import-untyped]
 
 from validators.errors import InputError
 from validators.speech_records import Prosody
@@ -165,6 +164,8 @@ def _count_syllables(sound: NDArray[np.float64], sample_rate: int, spoken: NDArr
     and a slower take had the lower rate in all 24 comparisons; but syllables melt in fast speech and long vowels
     fall apart in slow, so that the measure moves half as far as the tempo does.
     """
+    from scipy.signal import butter, find_peaks, sosfiltfilt  # type: ignore[import-untyped]
+
     top = min(_SPEECH_BAND_HZ[1], 0.49 * sample_rate)
     band = butter(4, [_SPEECH_BAND_HZ[0], top], "bandpass", fs=sample_rate, output="sos")
     hop = round(sample_rate * HOP_S)

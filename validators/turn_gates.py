@@ -3,10 +3,10 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 from validators.gates import (
     TITLES,
-    Gate,
     GateBounds,
     complete,
     copies_nothing,
@@ -20,6 +20,8 @@ from validators.gates import (
     says_own_name,
     split_words,
 )
+from validators.judging import Gate
+from validators.personal_data import no_personal_data
 from validators.roles import Encoder
 from validators.verdicts import ACCEPTED, Verdict
 
@@ -120,20 +122,21 @@ def turn_gates(
     constant part of the prompt and `strangers` the people in its examples.
     """
     return [
-        lambda text: one_speaker(text, speaker=speaker, other=other),
+        partial(one_speaker, speaker=speaker, other=other),
         no_residue,
         no_model_talk,
-        lambda text: right_length(text, fewest=bounds.min_words, most=bounds.max_words),
+        no_personal_data,
+        partial(right_length, fewest=bounds.min_words, most=bounds.max_words),
         complete,
         no_repetition,
-        lambda text: no_narration(text, speaker=speaker),
-        lambda text: speaks_to_the_other(text, other=other),
-        lambda text: names_no_label(text, synonyms=synonyms),
-        lambda text: ends_properly(text, is_last=is_last),
-        lambda text: repeats_no_turn(text, earlier=earlier),
-        lambda text: copies_nothing(text, source=source, n=bounds.copied_ngram),
-        lambda text: copies_nothing(text, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
-        lambda text: no_stranger(text, strangers=strangers, source=f"{source} {speaker} {other}"),
-        lambda text: right_language(text, language=language),
-        lambda text: paraphrases_no_turn(text, earlier=earlier, encoder=encoder, similarity=similarity),
+        partial(no_narration, speaker=speaker),
+        partial(speaks_to_the_other, other=other),
+        partial(names_no_label, synonyms=synonyms),
+        partial(ends_properly, is_last=is_last),
+        partial(repeats_no_turn, earlier=earlier),
+        partial(copies_nothing, source=source, n=bounds.copied_ngram),
+        partial(copies_nothing, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
+        partial(no_stranger, strangers=strangers, source=f"{source} {speaker} {other}"),
+        partial(right_language, language=language),
+        partial(paraphrases_no_turn, earlier=earlier, encoder=encoder, similarity=similarity),
     ]

@@ -158,11 +158,12 @@ def read_failure(
     if status in AGAIN or status >= 500:
         error = DeferredError(f"the server answered {_phrase(status)}", where=base_url)
         return Failure(error, is_rate_limit=status == 429, wait_s=retry_after(headers))
+    named = f" in {settings.api_key_env}" if settings.api_key_env else ""
     next_steps = {
         400: "Check the options and max_tokens: the server does not take this request as it is.",
-        401: f"Check the key given for {base_url}.",
-        402: f"Check the credit of the account behind the key given for {base_url}.",
-        403: f"Check what the key given for {base_url} may use.",
+        401: f"Check the key given for {base_url}{named}.",
+        402: f"Check the credit of the account behind the key given for {base_url}{named}.",
+        403: f"Check what the key given for {base_url}{named} may use.",
         404: f"Check base_url, which ends in /v1 for most servers, and the model name {settings.name!r}.",
     }
     if status < 400:

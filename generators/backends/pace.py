@@ -2,7 +2,7 @@
 """How many calls a server gets at a time: fewer when it says 429, more while it answers.
 
 Additive increase, multiplicative decrease, as TCP does it. A 429 pauses everyone, not only its own request, so that
-a rate limit costs a few calls and not a few calls per request.
+a rate limit costs a few calls and not a few calls per request. The first call goes alone, whatever comes of it.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ class Pace:
         self._sleep = sleep
         self._round = 0
         self._in_flight = 0
+        self._knocked = False  # whether the first call is over: a wrong key is then told once, and not once a slot
         self._successes = 0
         self._again: deque[asyncio.Future[None]] = deque()
         self._new: deque[asyncio.Future[None]] = deque()
@@ -55,6 +56,7 @@ class Pace:
 
     def leave(self) -> None:
         """End a call that says nothing about the server's load."""
+        self._knocked = True
         self._in_flight -= 1
         self._wake()
 
@@ -99,7 +101,7 @@ class Pace:
         self._wake()
 
     def _wake(self) -> None:
-        while self._pause is None and self._in_flight < self.limit:
+        while self._pause is None and self._in_flight < (self.limit if self._knocked else 1):
             if self._again:
                 turn = self._again.popleft()
             elif self._new and self.asking_again < self._most_again:

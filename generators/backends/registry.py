@@ -50,8 +50,8 @@ CHAT: dict[str, Backend] = {
     "vllm": Backend(
         target="generators.backends.vllm:open_chat",
         modules=("vllm",),
-        install="pip install 'affectory[vllm]'",
-        description="a safetensors folder in this process, for one or more GPUs (vLLM)",
+        install="write `serve: true` beside it (docs/servers.md), or: pip install 'affectory[vllm]'",
+        description="a safetensors folder in this process, or in a server that the run starts, for GPUs (vLLM)",
         needs_weights=True,
     ),
     "openai": Backend(

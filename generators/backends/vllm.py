@@ -34,6 +34,7 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
 
 OURS = frozenset({"model", "tokenizer", "max_model_len", "trust_remote_code"})
 """Arguments that options must not give: they come from the settings, or would run code of the weights."""
+MIN_BATCHED_TOKENS = 4096  # of prompts in one step on a CPU: eight of ours
 FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 MAX_SEED = 2**63  # torch reads a signed 64-bit integer
 CLOSE_TIMEOUT_S = 60.0  # a step on a busy CPU takes seconds
@@ -159,11 +160,22 @@ class VllmChat:
             future.set_exception(copy_error(ended))
 
 
+def whole_prompts(context_tokens: int) -> dict[str, object]:
+    """Arguments by which a CPU engine reads no prompt in parts.
+
+    After a part it takes back the sample that it drew, and so the state of a seeded generator, which one on a CPU
+    cannot do: the engine dies (vLLM 0.32, "CPU Generator does not use offset") when prompts of more than 2048 tokens
+    come together.
+    """
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context_tokens, MIN_BATCHED_TOKENS)}
+
+
 class _Engine:
     """What is used of vLLM, in one place."""
 
     def __init__(self, settings: ChatSettings) -> None:
         from vllm import LLM, SamplingParams
+        from vllm.platforms import current_platform
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         self._sampling, self._structured = SamplingParams, StructuredOutputsParams
@@ -173,6 +185,7 @@ class _Engine:
             "seed": 0,
             "enable_prefix_caching": True,  # the system prompt and the examples are the same in all requests
             "load_format": "safetensors",  # never a pickle
+            **(whole_prompts(settings.context_tokens) if current_platform.is_cpu() else {}),
             **settings.options,
         }
         try:

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a dialogue starts from: one call that invents personas, relation, goal, and an event for each new feeling."""
 
+from functools import partial
+
 from generators.conversations import Conversation
 from generators.dialogues.scenes import DialogueScene, Premise
 from generators.draws import Drawn, Question, draw
 from generators.parsing import Reply, array, clean_line, string, structure, whole_sentences
 from generators.prompts import EXAMPLE_NAMES, fence, load_prompt
 from validators.gates import copies_nothing, no_model_talk, no_residue, no_stranger, right_language
+from validators.personal_data import no_personal_data
 from validators.records import RejectedRow
 from validators.verdicts import ACCEPTED, Verdict
 
@@ -61,9 +64,10 @@ def write_premise(scene: DialogueScene) -> Conversation[Premise | RejectedRow]:
         gates=[
             no_residue,
             no_model_talk,
-            lambda text: copies_nothing(text, source=prompt.text, n=6, reason="prompt_residue"),
-            lambda text: no_stranger(text, strangers=EXAMPLE_NAMES, source=source),
-            lambda text: right_language(text, language=scene.language),
+            no_personal_data,
+            partial(copies_nothing, source=prompt.text, n=6, reason="prompt_residue"),
+            partial(no_stranger, strangers=EXAMPLE_NAMES, source=source),
+            partial(right_language, language=scene.language),
             _nothing_empty,
         ],
         attempts=ATTEMPTS,

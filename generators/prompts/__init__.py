@@ -104,6 +104,17 @@ def load_prompt(name: PromptName) -> Prompt:
     return Prompt(tuple(messages[:-1]), Template(messages[-1].content), hashlib.sha256(text.encode()).hexdigest())
 
 
+def prompt_name(request: ChatRequest) -> PromptName | None:
+    """The prompt that a request was made from, by its constant part; None where it is none of ours."""
+    return _names_by_constant().get(request.messages[:-1])
+
+
+@cache
+def _names_by_constant() -> dict[tuple[Message, ...], PromptName]:
+    names = (*PROMPTS, *DIALOGUE_PROMPTS, *READING_PROMPTS)
+    return {load_prompt(name).constant: name for name in names}
+
+
 @cache
 def prompts_sha256(names: tuple[PromptName, ...] = PROMPTS) -> str:
     """Hash of prompts together: what every row records."""

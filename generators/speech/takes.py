@@ -17,7 +17,7 @@ from generators.speech.audio import join_pieces
 from generators.speech.delivery import DeliveryMap, vary
 from generators.speech.texts import clean, speakable, split_text
 from generators.speech.voices import SAMPLE_RATE, Samples, Speech, UnspeakableError, Voice
-from validators.clip_gates import ClipBounds, Take, judge_sound, judge_take, speaker_similarity
+from validators.clip_gates import ClipBounds, Take, is_finite, judge_sound, judge_take, speaker_similarity
 from validators.delivery import delivery_distance
 from validators.prosody import measure_prosody
 from validators.readings import RealisedRule, make_reading
@@ -116,14 +116,20 @@ class Studio:
 
     def _best_take(self, planned: PlannedClip, text: str) -> Made | RejectedRow:
         delivery = self._followed(self.map.deliver(self.labels[planned.intended.label], planned.intended.intensity))
-        neutral = self._sound(planned, self._say(planned, text, Delivery()))
+        samples = self._neutral(planned, text)
+        if isinstance(samples, Verdict):
+            return _rejected(planned, "voice", [samples])
+        speaker = self._speaker(planned)
+        if isinstance(speaker, Verdict):
+            return _rejected(planned, "voice", [speaker])
+        neutral = self._sound(planned, samples)
         pitch, frame_s = self.listener.track_pitch(neutral)
         asked = _Asked(
             planned,
             text,
             delivery,
             measure_prosody(neutral.samples, neutral.sample_rate, pitch, frame_s),
-            self._speaker(planned),
+            speaker,
         )
         takes: list[Made | Verdict] = []
         for number in range(self.settings.takes):
@@ -136,6 +142,14 @@ class Studio:
             return _rejected(planned, "listener", [take for take in takes if isinstance(take, Verdict)])
         best = min(passed, key=lambda take: (take.realised is False, take.distance))
         return replace(best, attempts=len(takes), passed_at_first=isinstance(takes[0], Made))
+
+    def _neutral(self, planned: PlannedClip, text: str) -> Samples | Verdict:
+        """Say the text without a delivery, with another seed if it is no sound; else why nothing can be compared."""
+        samples = self._say(planned, text, Delivery())
+        if not is_finite(samples).accepted:
+            samples = self._say(planned.model_copy(update={"seed": planned.seed + 1}), text, Delivery())
+        verdict = is_finite(samples)
+        return samples if verdict.accepted else verdict
 
     def _take(self, asked: _Asked, controls: Delivery) -> Made | Verdict:
         """Make one take and judge it by what was asked, however its controls stray from that."""
@@ -197,12 +211,15 @@ class Studio:
     def _sound(self, planned: PlannedClip, samples: Samples) -> Sound:
         return Sound(samples, SAMPLE_RATE, planned.language)
 
-    def _speaker(self, planned: PlannedClip) -> NDArray[np.float32]:
+    def _speaker(self, planned: PlannedClip) -> NDArray[np.float32] | Verdict:
         """Whom the voice sounds like, from a sentence that is the same for all voices of a language."""
         key = planned.voice, planned.language
         if key not in self._speakers:
             sentence = REFERENCES.get(planned.language, REFERENCES["en"])
             samples = self.voice.speak(Speech(sentence, planned.voice))
+            verdict = is_finite(samples)
+            if not verdict.accepted:
+                return verdict
             self._speakers[key] = self.listener.listen(self._sound(planned, samples)).speaker
         return self._speakers[key]
 

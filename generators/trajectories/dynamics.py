@@ -18,8 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, linprog, minimize  # type: ignore[import-untyped]
-from scipy.sparse import csr_array, vstack  # type: ignore[import-untyped]
 
 from generators.trajectories.graphs import TransitionGraph
 from validators.errors import InputError
@@ -98,6 +96,8 @@ def fit_dynamics(
     Raises InputError where the graph cannot carry the target, or where the sources alone leave no way to the
     persistence.
     """
+    from scipy.optimize import brentq  # type: ignore[import-untyped]
+
     sources = sources or Sources()
     contagion = fit_moves(graph, target, np.full(len(target), CAUGHT))
 
@@ -130,6 +130,8 @@ def fit_moves(graph: TransitionGraph, target: Floats, lasting: Floats) -> Floats
     the one that assumes least beyond the graph (Sinkhorn 1967; Cuturi 2013); its dual is smooth and convex. That such
     a flow exists at all is a linear program, solved first.
     """
+    from scipy.optimize import minimize
+
     flow = target * (1 - lasting)
     prior = graph.weights * target[:, None]
     prior *= flow.sum() / prior.sum()
@@ -151,6 +153,9 @@ def fit_moves(graph: TransitionGraph, target: Floats, lasting: Floats) -> Floats
 
 def _check_feasible(graph: TransitionGraph, flow: Floats, prior: Floats) -> None:
     """Raise InputError unless the graph can carry `flow` from and to each label."""
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array, vstack  # type: ignore[import-untyped]
+
     sources, ends = np.nonzero(prior)
     edges = np.arange(len(sources))
     n = len(flow)

@@ -11,9 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from ruamel.yaml import YAML
-from scipy.sparse import csr_array  # type: ignore[import-untyped]
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree  # type: ignore[import-untyped]
-from scipy.spatial.distance import cdist  # type: ignore[import-untyped]
 
 from validators.errors import InputError
 from validators.problems import did_you_mean
@@ -49,6 +46,9 @@ class TransitionGraph:
 
     def __post_init__(self) -> None:
         """Check that every emotion can be reached from every other; raises InputError that names those that cannot."""
+        from scipy.sparse import csr_array  # type: ignore[import-untyped]
+        from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+
         count, part = connected_components(csr_array(self.weights), directed=True, connection="strong")
         if count > 1:
             largest = np.bincount(part).argmax()
@@ -93,6 +93,9 @@ def affect_graph(taxonomy: Taxonomy, labels: Sequence[str], *, neighbours: int =
     (Russell 1980) follow each other more often than opposites (Thornton and Tamir 2017, people's mental model of
     transitions). A minimum spanning tree over the distances keeps the graph whole.
     """
+    from scipy.sparse.csgraph import minimum_spanning_tree
+    from scipy.spatial.distance import cdist  # type: ignore[import-untyped]
+
     known = {label.name: label for label in taxonomy.labels}
     points = np.array([((known[name].valence + 1) / 2, known[name].arousal) for name in labels])
     distances: Floats = cdist(points, points)

@@ -37,6 +37,7 @@ from validators.roles import Heard, Listener, Sound
 from validators.speech_records import PlannedClip
 from validators.taxonomy import builtin_taxonomy
 from validators.transcripts import word_error_rate
+from validators.verdicts import Verdict
 
 TAXONOMY = builtin_taxonomy("emonet")
 LABELS = {label.name: label for label in TAXONOMY.labels}
@@ -137,7 +138,7 @@ def make(planned: PlannedClip) -> dict[str, Any]:
         "first": None,
         "kept": None,
     }
-    if listener.heard:
+    if listener.heard and not isinstance(speaker, Verdict):
         first = listener.heard[0]
         row["first"] = {
             "wer": word_error_rate(planned.text, first.transcript, language="en"),

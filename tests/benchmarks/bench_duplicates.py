@@ -4,9 +4,11 @@
     python -m tests.benchmarks.bench_duplicates [--sizes 10000 30000 100000] [--engines ours faiss semhash] [--json]
 
 Every engine and size runs in a process of its own, bound to `--cores` cores with as many threads, one after the other.
-`ours` is validators.duplicates.near_duplicates. `semhash` gets the same vectors through an encoder that returns them,
-as SemHash.from_records and self_deduplicate (index usearch, its default). `faiss` is no deduplication, only the search
-that one would rest on: each block against all rows before it, by IndexFlatIP.range_search.
+`ours` is validators.duplicates.near_duplicates, `plain` the same without the bound that passes over most pairs, and
+`partitioned` flows.partitioned with its vectors on disk (`--reach 0.5` for one that misses pairs). `semhash`
+gets the same vectors through an encoder that returns them, as SemHash.from_records and self_deduplicate (index usearch,
+its default). `faiss` is no deduplication, only the search that one would rest on: each block against all rows before
+it, by IndexFlatIP.range_search.
 Ratios and growth are of CPU seconds, which say the same on a busy machine; `seconds` is the time that passed.
 Residual pairs are pairs of kept rows whose cosine still reaches the threshold, counted over all pairs.
 """
@@ -18,6 +20,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +29,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from validators.duplicates import BLOCK_ROWS, MARGIN, near_duplicates
+from flows.partitioned import PartitionedSearch
+from validators import nearest
+from validators.duplicates import near_duplicates
+from validators.nearest import BLOCK_ROWS, MARGIN
 
 DIMENSIONS = 384  # as all-MiniLM-L6-v2
 TOPIC_ROWS = 50
+RESIDUAL_ROWS = 200_000  # beyond, counting them takes longer than the search
+REACH = "BENCH_REACH"
 CHUNK_ROWS = 2_000  # small, so that making the data does not set the peak
 
 Vectors = NDArray[np.float32]
@@ -76,6 +84,22 @@ def keep_ours(vectors: Vectors, similarity: float, block_rows: int, cores: int) 
     return np.setdiff1d(np.arange(len(vectors)), [int(row.row_id) for row in dropped])
 
 
+def keep_plain(vectors: Vectors, similarity: float, block_rows: int, cores: int) -> NDArray[np.int64]:
+    """Return the rows that near_duplicates keeps, by comparing whole vectors."""
+    nearest.BOUND_ROWS = len(vectors) + 1
+    return keep_ours(vectors, similarity, block_rows, cores)
+
+
+def keep_partitioned(vectors: Vectors, similarity: float, block_rows: int, cores: int) -> NDArray[np.int64]:
+    """Return the rows that the search on disk keeps, in one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        search = PartitionedSearch(Path(folder) / "search", reach=float(os.environ.get(REACH, "1")))
+        search.room(*vectors.shape)[:] = vectors
+        ids = [f"{row:09}" for row in range(len(vectors))]
+        dropped = search.near_duplicates(ids, similarity=similarity)
+    return np.setdiff1d(np.arange(len(vectors)), [int(row.row_id) for row in dropped])
+
+
 def keep_semhash(vectors: Vectors, similarity: float, block_rows: int, cores: int) -> NDArray[np.int64]:
     """Return the rows that semhash keeps."""
     from semhash import SemHash
@@ -105,6 +129,8 @@ def keep_faiss(vectors: Vectors, similarity: float, block_rows: int, cores: int)
 
 ENGINES: dict[str, Callable[[Vectors, float, int, int], NDArray[np.int64]]] = {
     "ours": keep_ours,
+    "plain": keep_plain,
+    "partitioned": keep_partitioned,
     "faiss": keep_faiss,
     "semhash": keep_semhash,
 }
@@ -150,7 +176,8 @@ def measure(engine: str, n_rows: int, similarity: float, block_rows: int, cores:
         "block_rows": block_rows if engine != "semhash" else None,
         "kept": None if engine == "faiss" else len(kept),
     }
-    found["residual_pairs"] = None if engine == "faiss" else residual_pairs(vectors[kept], similarity)
+    counted = engine != "faiss" and n_rows <= RESIDUAL_ROWS
+    found["residual_pairs"] = residual_pairs(vectors[kept], similarity) if counted else None
     return found
 
 
@@ -160,6 +187,7 @@ def measure_apart(engine: str, n_rows: int, options: argparse.Namespace, block_r
     command = [sys.executable, "-m", "tests.benchmarks.bench_duplicates", "--child", engine, "--sizes", str(n_rows)]
     command += ["--similarity", str(options.similarity), "--cores", threads, "--block-rows", str(block_rows)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    environment[REACH] = str(options.reach)
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -170,6 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 30_000, 100_000])
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
+    parser.add_argument("--reach", type=float, default=1.0, help="of the partitioned search; below 1 it misses pairs")
     parser.add_argument("--block-rows", type=int, nargs="+", default=[BLOCK_ROWS])
     parser.add_argument("--similarity", type=float, default=0.9)
     parser.add_argument("--cores", type=int, default=1)

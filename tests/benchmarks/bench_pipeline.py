@@ -17,7 +17,8 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from flows.build import build
-from flows.models import LateChat, cache_folder
+from flows.late_chat import LateChat
+from flows.models import cache_folder
 from flows.progress import SilentProgress
 from flows.recipe import load_recipe
 from flows.runs import read_inputs

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two runs in one folder: the second one ends at once and names the first; a dead run's lock is taken over."""
+"""Two runs in one folder: the second one ends at once and names the first; a dead run's lock is taken over; where
+locks do not work at all, the release is still whole and the same."""
 
 import errno
 import fcntl
@@ -9,12 +10,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from flows.run_lock import Holder
+from flows.manifest import verify_release
+from flows.run_lock import Holder, RunLock
+from tests.faults.victims import Case, Victim, new_case
+from tests.flows.builds import build_in_turn, write_recipe
 from tests.flows.shards import open_tiny
 from validators.errors import StorageError
 
@@ -56,6 +61,55 @@ def test_the_second_run_ends_at_once_and_the_lock_of_the_dead_is_taken_over(
     caplog.clear()
     open_tiny(root).close()
     assert caplog.text == ""  # a run that ends well leaves no lock
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_second_build_ends_at_once_and_harms_nothing(tmp_path: Path) -> None:
+    case = new_case(tmp_path)
+    first = case.start("", "writer.options={delay_s: 0.05}")
+    while not case.n_calls:
+        assert first.process.is_alive(), first.wait().text
+        time.sleep(0.02)
+    second = Victim(["build", case.recipe, "--output", case.output, *_set(case)], tmp_path / "second.log")
+    ended = second.wait()
+    assert ended.code == 2
+    assert f"another run is at work in this folder: process {first.pid} on {socket.gethostname()}" in ended.text
+    assert "Traceback" not in ended.text
+    assert first.wait().code == 0
+    assert case.problems() == []
+
+
+def _set(case: Case) -> list[str]:
+    return [part for one in (*case.settings, "writer.options={delay_s: 0.05}") for part in ("--set", one)]
+
+
+def test_where_locks_do_not_work_two_runs_make_one_whole_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_recipe(tmp_path, rows=24)
+    build_in_turn(recipe, tmp_path / "alone")
+    monkeypatch.setattr(RunLock, "_take", lambda self: None)  # as on a network file system that grants every lock
+    together = threading.Barrier(2)
+    ended: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            together.wait()
+            build_in_turn(recipe, tmp_path / "out")
+        except StorageError as error:  # each may take the other's unfinished file for a leftover
+            ended.append(error)
+        else:
+            ended.append(None)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ended) == 2, "a run ended by something other than a StorageError"
+    build_in_turn(recipe, tmp_path / "out")
+    assert verify_release(tmp_path / "out") == []
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == (tmp_path / "alone" / "manifest.json").read_bytes()
 
 
 def test_one_process_cannot_open_a_folder_twice(tmp_path: Path) -> None:

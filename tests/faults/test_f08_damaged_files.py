@@ -2,6 +2,8 @@
 """Files cut at every seventh of their length, as a power cut leaves them: noticed, named, made again, never guessed."""
 
 import logging
+import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from flows.manifest import verify_release
 from flows.replies import ReplyStore
 from generators.chat import ChatReply
+from tests.flows.builds import build_in_turn, write_recipe
 from tests.flows.shards import content, open_tiny, write_run
+from tests.flows.test_dialogues import DIALOGUES, READ
 from validators.errors import StorageError
 
 pytestmark = pytest.mark.fault
@@ -117,4 +121,44 @@ def test_a_cut_release_is_named_by_check(root: Path, seventh: int) -> None:
         assert problems
         assert all(problem.startswith(f"{path.relative_to(root).as_posix()}: ") for problem in problems)
         path.write_bytes(whole)
+    assert verify_release(root) == []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("finished")
+    recipe = write_recipe(folder, rows=12, extra=DIALOGUES.replace("18", "4"))
+    build_in_turn(recipe, folder / "out", *READ)
+    return recipe, folder / "out"
+
+
+@pytest.mark.parametrize("name", ["work/summary.json", "work/judgement.json", "quality.json", "README.md"])
+@pytest.mark.parametrize("seventh", [3])
+def test_a_build_that_was_finished_is_made_whole_again(
+    finished: tuple[Path, Path], tmp_path: Path, name: str, seventh: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, output = finished
+    root = shutil.copytree(output, tmp_path / "out")
+    cut(root / name, seventh)
+    monkeypatch.setattr("generators.backends.echo.reply_to", None)  # whoever asks fails
+    before = verify_release(root)
+    assert bool(before) == (not name.startswith("work/"))  # what is no part of the release is no damage to it
+    release = build_in_turn(recipe, root, *READ)
+    assert release.planned == release.kept + release.rejected
+    assert (root / "manifest.json").read_bytes() == (output / "manifest.json").read_bytes()
+    assert verify_release(root) == []
+
+
+@pytest.mark.parametrize("seventh", [0, 3, 6])
+def test_every_kind_of_file_of_a_build_at_once(finished: tuple[Path, Path], tmp_path: Path, seventh: int) -> None:
+    recipe, output = finished
+    root = shutil.copytree(output, tmp_path / "out")
+    chance = random.Random(seventh)
+    for folder in sorted(root.glob("work/*/")):
+        cut(chance.choice(sorted(path for path in folder.iterdir() if path.is_file())), seventh)
+    cut(root / "work" / "replies.sqlite", seventh)
+    cut(chance.choice(sorted(root.glob("data/*/*.parquet"))), seventh)
+    assert verify_release(root)
+    build_in_turn(recipe, root, *READ)
+    assert (root / "manifest.json").read_bytes() == (output / "manifest.json").read_bytes()
     assert verify_release(root) == []

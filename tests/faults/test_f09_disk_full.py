@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A disk of 2 MB that fills up: the run stops with path, free bytes and next step, and goes on once there is room."""
+"""A disk that fills up: the run stops with path, free bytes and next step, and goes on once there is room."""
 
 import os
 import random
@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from flows.replies import ReplyStore
-from generators.chat import ChatReply
+from generators.chat import ChatReply, ChatRequest
+from tests.faults.replies import answer_lines
+from tests.flows.builds import build_in_turn, write_recipe
 from tests.flows.shards import content, evidence, open_tiny
 from validators.errors import StorageError
 from validators.schemas import EVIDENCE, REJECTED, to_table
@@ -23,10 +25,11 @@ NONE = to_table([], REJECTED)
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    size = getattr(request, "param", "2m")
     try:
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)],
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path)],
             capture_output=True,
             text=True,
             check=False,
@@ -93,3 +96,30 @@ def test_a_run_does_not_begin_on_a_full_disk(small_disk: Path) -> None:
         open_tiny(small_disk / "run")
     ballast.unlink()
     open_tiny(small_disk / "run").close()
+
+
+@pytest.mark.parametrize("small_disk", ["40m"], indirect=True)
+@pytest.mark.parametrize("at_call", [3, 40, 100])
+def test_a_build_whose_disk_fills_up_goes_on_once_there_is_room(
+    small_disk: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, at_call: int
+) -> None:
+    recipe = write_recipe(tmp_path_factory.mktemp("recipe"), rows=24)
+    build_in_turn(recipe, recipe.parent / "whole")
+    filled: list[Path] = []
+
+    def fill_up(number: int, request: ChatRequest, good: str) -> None:
+        if number == at_call % 40 and not filled:
+            filled.append(fill(small_disk, 0))
+
+    answer_lines(monkeypatch, fill_up, '"line"' if at_call < 100 else "")
+    with pytest.raises(StorageError) as caught:
+        build_in_turn(recipe, small_disk / "out")
+    assert "bytes free" in caught.value.where
+    assert str(small_disk) in caught.value.where
+    assert "space" in caught.value.next_step
+    assert not list((small_disk / "out").rglob("*.tmp"))
+    assert not (small_disk / "out" / "manifest.json").exists()
+    filled[0].unlink()
+    build_in_turn(recipe, small_disk / "out")
+    whole = (recipe.parent / "whole" / "manifest.json").read_bytes()
+    assert (small_disk / "out" / "manifest.json").read_bytes() == whole

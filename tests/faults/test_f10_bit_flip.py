@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bit flipped in a finished file: check names the file and both hashes, and a flipped shard is made again."""
+"""A bit flipped in a finished file: check and publishing name the file and both hashes, and a flipped shard
+is made again."""
 
 import hashlib
 import random
@@ -10,8 +11,11 @@ import pytest
 
 from flows.manifest import verify_release
 from flows.parquet import read_parquet
+from flows.publishing import publish
+from tests.flows.builds import build_in_turn, write_recipe
 from tests.flows.shards import content, open_tiny, write_run
-from validators.errors import StorageError
+from tests.flows.test_speech import SPEECH
+from validators.errors import GateError, StorageError
 
 pytestmark = pytest.mark.fault
 
@@ -75,3 +79,21 @@ def test_a_flipped_shard_is_never_read_and_made_again(root: Path) -> None:
                     run.read_shard("evidence", 1)
         assert write_run(root) == [1]
         assert content(root) == whole
+
+
+def test_a_flip_in_the_sound_of_a_clip_is_told_and_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    settings = ("writer.licence=MIT", "utterances.contextual_rows=0")
+    build_in_turn(write_recipe(tmp_path, rows=3, extra=SPEECH), output, *settings)
+    monkeypatch.setattr("flows.publishing.HfApi", None)  # who asks the Hub fails
+    path = sorted((output / "data" / "clips").iterdir())[0]
+    whole = path.read_bytes()
+    place = whole.index(b"fLaC") if b"fLaC" in whole else len(whole) // 3
+    path.write_bytes(flip(whole, place + 500, 3))
+    name = path.relative_to(output).as_posix()
+    told = f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}, the manifest says"
+    assert any(problem.startswith(f"{name}: {told}") for problem in verify_release(output))
+    with pytest.raises(GateError, match="sha256"):
+        publish(output, "me/x")

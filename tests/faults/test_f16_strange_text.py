@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strange text in a row: a lone surrogate is refused before pyarrow sees it; all else comes back exactly."""
+"""Lone surrogates, NUL, bidi, zero-width and paired characters: in a reply they are taken out or the row is rejected; a
+row with a lone surrogate is refused before pyarrow sees it; all else comes back from the disk exactly."""
 
+import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 
+from generators.chat import ChatRequest
+from tests.faults.replies import answer_lines
+from tests.flows.builds import build_in_turn, rows, write_recipe
 from tests.flows.shards import evidence, open_tiny
 from validators.records import Evidence
 from validators.schemas import EVIDENCE, REJECTED, TableError, to_records, to_table
@@ -42,3 +48,41 @@ def test_a_lone_surrogate_names_its_row_and_not_its_text(text: str) -> None:
         to_table([*evidence(2), poisoned], EVIDENCE)
     assert caught.value.where == "table evidence, row 2"
     str(caught.value).encode()  # the message itself can be printed
+
+
+IN_A_REPLY = {
+    **{name: f"I saw {text} at the old bridge." for name, text in STRANGE.items() if name != "long"},
+    "high surrogate": "I saw \ud83d at the old bridge.",
+    "low surrogate": "I saw \udc00\ud800 at the old bridge.",
+    "joined": "I saw a man\u200d and a\u200c woman at the bridge.",
+    "tags": "I saw the ship" + "".join(chr(0xE0000 + ord(char)) for char in "joy") + " at the bridge.",
+    "blank letters": "I saw \u3164\u115f the ship at the old bridge.",
+    "only hidden": "\u200b\u200d\u2060\ufeff",
+    "form feeds": "I saw\x0c\x0b the ship\u2028 at the bridge.",
+}
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+def test_in_a_reply_it_is_normalised_or_the_row_is_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, escaped: bool
+) -> None:
+    strange = list(IN_A_REPLY.values())
+
+    def say(number: int, request: ChatRequest, good: str) -> str | None:
+        if number >= len(strange):
+            return None
+        # escaped as JSON does it, or as a server may send it
+        return json.dumps(json.loads(good) | {"line": strange[number]}, ensure_ascii=escaped)
+
+    asked = answer_lines(monkeypatch, say)
+    settings = ("utterances.candidates=1", "gates.max_reason_share=1", "shard_rows=8", "utterances.contextual_rows=0")
+    release = build_in_turn(write_recipe(tmp_path, rows=40), tmp_path / "out", *settings)
+    assert len(asked) >= len(strange)
+    assert release.planned == release.kept + release.rejected
+    texts = [row["text"] for row in rows(tmp_path / "out")]
+    assert len(texts) == release.kept > 10
+    for text in texts:
+        assert text == unicodedata.normalize("NFC", text)
+        hidden = {char for char in text if unicodedata.category(char) in {"Cc", "Cs"}}
+        assert not hidden
+        assert not {"\u202e", "\u2066", "\u200b", "\ufeff"} & set(text)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from flows.failpoints import VARIABLE
 from flows.manifest import write_manifest, write_release_tables
-from flows.run_folder import RunFolder, open_run
+from flows.run_folder import RunFolder
+from flows.run_opening import open_run
 from validators.records import Evidence, Intended, RejectedRow, Utterance
 from validators.schemas import EVIDENCE, REJECTED, to_table
 

@@ -12,7 +12,7 @@ import pytest
 from flows.manifest import verify_release
 from generators.backends import echo
 from tests.flows.builds import command, rows, run_build, write_recipe
-from validators.errors import DeferredError, GateError, InputError, RecipeMismatchError
+from validators.errors import DeferredError, RecipeMismatchError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -106,22 +106,6 @@ def test_bad_replies_become_rejected_rows_with_their_reply(tmp_path):
     assert release.planned == release.kept + release.rejected
 
 
-def test_rubbish_for_everything_stops_the_run_early(tmp_path, asked):
-    recipe = write_recipe(tmp_path, rows=400)
-    with pytest.raises((GateError, InputError)) as stop:
-        run_build(recipe, tmp_path / "out", "writer.options={faults: {garbage: 1.0}}")
-    assert "next" in str(stop.value)
-    assert len(asked) < 60
-    assert not (tmp_path / "out" / "manifest.json").exists()
-
-
-def test_zero_kept_rows_is_a_failure(tmp_path):
-    recipe = write_recipe(tmp_path, rows=12, extra="gates: {min_words: 44, max_words: 45, max_reason_share: 1.0}\n")
-    with pytest.raises(GateError, match="kept_rows"):
-        run_build(recipe, tmp_path / "out")
-    assert not (tmp_path / "out" / "manifest.json").exists()
-
-
 def test_a_row_without_an_answer_leaves_its_shard_open_until_the_next_run(tmp_path, monkeypatch, asked):
     recipe = write_recipe(tmp_path)
     answer = echo.reply_to
@@ -151,25 +135,6 @@ def test_a_full_disk_is_told_with_path_and_next_step(tmp_path, monkeypatch):
     assert "next:" in result.stderr
     monkeypatch.delenv("AFFECTORY_FAILPOINT")
     assert run_build(recipe, tmp_path / "out").planned == 40
-
-
-def test_interrupting_ends_with_130_leaves_no_process_and_can_be_resumed(tmp_path):
-    recipe = write_recipe(tmp_path)
-    arguments = [sys.executable, "-m", "flows.cli", "build", str(recipe), "--output", str(tmp_path / "out")]
-    arguments += ["--set", "writer.options={delay_s: 0.5}"]
-    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    end_s = time.monotonic() + 120
-    while not (tmp_path / "out" / "work" / "evidence").exists() and time.monotonic() < end_s:
-        time.sleep(0.2)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Run the same command again" in errors
-    assert children
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []
 
 
 def test_no_server_is_left_behind_when_the_run_is_killed(tmp_path):

@@ -149,7 +149,7 @@ def test_a_budget_ends_the_dialogues_with_what_there_is(recipe, tmp_path):
 
 def test_a_stage_with_minutes_of_its_own_leaves_time_to_the_next(recipe, tmp_path, monkeypatch):
     ticks = itertools.count(step=6.0)
-    monkeypatch.setattr("flows.quotas.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr("flows.shards.time", SimpleNamespace(monotonic=lambda: next(ticks)))
     few = ("dialogues.rows=4", "floors.kept_dialogues=1", "shard_rows=6")
     release = run_build(recipe, tmp_path / "out", *READ, *few, "budget.utterances_minutes=0.3")
     assert set(release.short.values()) == {"the budget of 0.3 minutes for utterances is spent"}

@@ -12,13 +12,14 @@ import pytest
 from huggingface_hub import constants
 
 from flows.manifest import read_manifest
-from flows.publishing import TRIES, publish
-from flows.release_audit import CARD_NUMBER, EMAIL, PHONE, SECRETS, _is_card
+from flows.publishing import publish
+from flows.release_audit import SECRETS
 from tests.doubles.hub import LoopbackHub
-from tests.flows.builds import build_in_turn, command, write_recipe
+from tests.flows.builds import build_in_turn, write_recipe
 from tests.flows.test_dialogues import DIALOGUES, READ
 from tests.flows.test_speech import SPEECH
-from validators.errors import GateError, HubError, InputError
+from validators.errors import GateError, InputError
+from validators.personal_data import CARD_NUMBER, EMAIL, PHONE, is_card
 
 pytestmark = pytest.mark.server
 
@@ -131,54 +132,6 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(hub, root):
     assert not (root / "work/publish.json").exists()
 
 
-def test_a_lost_answer_is_recognised_as_done(hub, root):
-    hub.script = lambda method, path: "lost" if "/commit/" in path and len(hub.repos[REPO].commits) == 1 else ""
-    done = publish(root, REPO)
-    assert len(hub.repos[REPO].commits) == 2
-    assert hub.repos[REPO].tags == {"v1": done.commit}
-
-
-@pytest.mark.parametrize("status", ["429", "500", "503"])
-def test_a_hub_that_stumbles_is_asked_again(hub, root, status):
-    stumbled: set[str] = set()
-
-    def once(method, path):
-        key = path.rpartition("/")[0]
-        if key in stumbled:
-            return ""
-        stumbled.add(key)
-        return status
-
-    hub.script = once
-    publish(root, REPO)
-    assert hub.repos[REPO].tags.keys() == {"v1"}
-    assert len(hub.repos[REPO].commits) == 2
-
-
-@pytest.mark.parametrize(("status", "advice"), [("403", "the token may not write"), ("503", "again later")])
-def test_a_hub_that_never_takes_it_is_told_after_a_few_tries(hub, root, status, advice):
-    hub.script = lambda method, path: status if "/commit/" in path else ""
-    with pytest.raises(HubError, match=status) as caught:
-        publish(root, REPO)
-    assert advice in caught.value.next_step
-    assert caught.value.exit_code == 4
-    assert sum("/commit/" in path for _, path, _ in hub.requests) <= TRIES
-    assert len(hub.repos[REPO].commits) == 1
-
-
-def test_whoever_commits_meanwhile_is_never_overwritten(hub, root):
-    def meanwhile(method, path):
-        if "/commit/" in path and len(hub.repos[REPO].commits) == 1:
-            hub.add_commit(REPO, {"notes.txt": b"theirs"})
-        return ""
-
-    hub.script = meanwhile
-    with pytest.raises(HubError, match="Somebody else"):
-        publish(root, REPO)
-    assert set(published(hub)) == {".gitattributes", "notes.txt"}
-    assert hub.repos[REPO].tags == {}
-
-
 def test_a_repository_with_other_data_is_refused(hub, root):
     publish(root, "me/other")
     hub.repos[REPO] = hub.repos.pop("me/other")
@@ -187,32 +140,10 @@ def test_a_repository_with_other_data_is_refused(hub, root):
         publish(root, REPO)
 
 
-def test_what_the_hub_holds_is_compared_and_not_believed(hub, root):
-    def swap(method, path):
-        if "/tree/" in path and len(hub.repos[REPO].commits) == 2:
-            published(hub)["quality.json"] = hub._keep(b"{}")
-        return ""
-
-    hub.script = swap
-    with pytest.raises(HubError, match=r"quality\.json"):
-        publish(root, REPO)
-    assert hub.repos[REPO].tags == {}
-
-
 def test_a_version_never_moves(hub, root, second):
     publish(root, REPO, version="2026-11")
     with pytest.raises(InputError, match="2026-11"):
         publish(second, REPO, version="2026-11")
-
-
-def test_a_damaged_release_is_not_published(hub, root):
-    path = next(root.glob("data/clips/train-*.parquet"))
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(GateError, match="sha256"):
-        publish(root, REPO)
-    assert hub.requests == []
 
 
 def test_a_licence_that_does_not_let_everybody_pass_it_on_is_refused_until_somebody_allows_it(hub, recipe, tmp_path):
@@ -222,33 +153,7 @@ def test_a_licence_that_does_not_let_everybody_pass_it_on_is_refused_until_someb
     assert publish(tmp_path / "out", REPO, allow=["cc-by-nc-4.0"]).version == "v1"
 
 
-def test_a_secret_blocks_publishing_and_is_not_told(hub, recipe, tmp_path, monkeypatch):
-    secret = "correct-horse-battery"
-    monkeypatch.setenv("MY_SERVICE_PASSWORD", secret)
-    build_in_turn(recipe, tmp_path / "out", *OPEN, f"stories.source={secret}", "speech=null", "dialogues=null")
-    with pytest.raises(GateError, match="environment") as caught:
-        publish(tmp_path / "out", REPO, allow=["secret"])
-    assert secret not in str(caught.value)
-    assert hub.requests == []
-
-
 ENV = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN}
-
-
-@pytest.mark.fault
-@pytest.mark.parametrize("point", ["after_upload", "before_commit", "after_commit"])
-def test_killed_while_publishing_and_started_again_it_is_published_once(hub, root, point):
-    env = {**ENV, "HF_ENDPOINT": hub.url}
-    killed = command("publish", root, "--repo", REPO, env={**env, "AFFECTORY_FAILPOINT": f"{point}:1:kill"})
-    assert killed.returncode == -9
-    assert hub.repos[REPO].tags == {}
-    assert len(published(hub)) == 1 or point == "after_commit"
-    hub.requests.clear()
-    again = command("publish", root, "--repo", REPO, env=env)
-    assert again.returncode == 0, again.stderr
-    assert hub.sent("_lfs") == 0
-    assert len(hub.repos[REPO].commits) == 2
-    assert hub.repos[REPO].tags.keys() == {"v1"}
 
 
 READ_BACK = """
@@ -306,7 +211,7 @@ def test_what_is_searched_for_is_found_and_prose_is_not(pattern, text, found):
 
 
 @pytest.mark.parametrize(
-    ("digits", "is_card"), [("4111 1111 1111 1111", True), ("4111111111111112", False), ("0" * 16, False)]
+    ("digits", "told"), [("4111 1111 1111 1111", True), ("4111111111111112", False), ("0" * 16, False)]
 )
-def test_a_payment_card_is_told_by_its_check_digit(digits, is_card):
-    assert _is_card(digits) == is_card
+def test_a_payment_card_is_told_by_its_check_digit(digits, told):
+    assert is_card(digits) == told

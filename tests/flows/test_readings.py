@@ -101,7 +101,8 @@ def test_readings_cost_no_calls_and_no_tokens(store):
     stored = StoredReader(Counting(), store)
     stored.submit(Passage("line")).result(timeout=10)
     store.put("a", ChatReply("x", "stop", 7, 3))
-    assert store.spent() == (1, 10)
+    assert store.spent().tokens == 10
+    assert store.spent().calls == 1
     stored.close()
 
 

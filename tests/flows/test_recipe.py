@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flows.dialogue_role import Dialogues
 from flows.identity import EXCLUDED, QUOTAS, difference, fingerprint, identity, is_quota
 from flows.recipe import Recipe, check_labels, load_recipe, load_taxonomy
+from flows.roles import Writer
 from flows.speech_role import Speech
 from validators.errors import InputError
 
@@ -292,7 +293,7 @@ def test_the_fingerprint_changes_with_hashes_and_versions(key):
 def test_every_excluded_key_exists_and_has_a_reason():
     known = {".".join(place) for place, _ in LEAVES}
     known |= {f"dialogues.{key}" for key in Dialogues.model_fields}
-    known |= {f"speech.{key}" for key in Speech.model_fields}
+    known |= {f"speech.{key}" for key in Speech.model_fields} | {f"writer.{key}" for key in Writer.model_fields}
     assert set(EXCLUDED) <= known
     assert all(any(key == quota or key.startswith(f"{quota}.") for key in known) for quota in QUOTAS)
     assert all(len(reason.split()) > 2 for reason in (EXCLUDED | QUOTAS).values())

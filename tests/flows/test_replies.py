@@ -4,13 +4,14 @@ import sqlite3
 import sys
 import threading
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from flows.failpoints import VARIABLE, FailpointError
 from flows.replies import ReplyStore, StoredChat, reply_key
+from flows.sealed import sha256_of
 from generators.chat import ChatReply, ChatRequest, Message
 from tests.flows.shards import run_elsewhere
 from validators.errors import DeferredError, StorageError
@@ -283,3 +284,33 @@ if __name__ == "__main__":
     with ReplyStore(Path(sys.argv[1])) as store_:
         for text_ in "abc":
             StoredChat(EagerChat(), store_).submit(ask(text_)).result(1)
+
+
+def test_a_key_is_made_from_all_that_is_asked_but_the_writer_s_name() -> None:
+    request = replace(ask("a"), avoid_words=("glad",), top_logprobs=3, writer="small")
+    everything = {name: value for name, value in asdict(request).items() if name != "writer"}
+    assert reply_key(request, MODEL) == sha256_of(everything | {"model": MODEL})
+
+
+def test_what_was_spent_is_counted_on_and_what_others_write_is_seen(path: Path) -> None:
+    with ReplyStore(path) as store, ReplyStore(path) as other:
+        assert store.spent() == (0, 0, 0)
+        store.put("a", ChatReply("x", "stop", 10, 3))
+        store.put("reading", ChatReply("[0.5]", "stop", 0, 0))
+        assert store.spent() == (1, 10, 3)
+        other.put("b", ChatReply("y", "stop", 5, 2))
+        assert store.spent() == other.spent() == (2, 15, 5)
+        assert store.spent().tokens == 20
+
+
+def test_a_store_takes_over_the_replies_of_another_and_keeps_its_own(tmp_path: Path) -> None:
+    with ReplyStore(tmp_path / "probe.sqlite") as probe:
+        probe.put("a", ChatReply("of the probe", "stop", 10, 3))
+        probe.put("b", ChatReply("new", "stop", 10, 3))
+    with ReplyStore(tmp_path / "run.sqlite") as store:
+        store.put("a", ChatReply("its own", "stop", 10, 3))
+        assert store.spent().calls == 1
+        store.adopt(tmp_path / "probe.sqlite")
+        assert [found.text for key in "ab" if (found := store.get(key))] == ["its own", "new"]
+        assert store.spent().calls == 2
+        assert store.size > 0

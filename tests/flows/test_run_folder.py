@@ -7,8 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.done_records import AccountingError
 from flows.replies import ReplyStore
-from flows.run_folder import AccountingError, RunFolder, open_run
+from flows.run_folder import RunFolder
+from flows.run_opening import open_run
 from generators.chat import ChatReply
 from tests.flows.shards import content, evidence, open_tiny, rejected, write_release, write_run, write_tiny_shard
 from validators.errors import InputError, RecipeMismatchError, StorageError

@@ -8,24 +8,27 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from flows.serve_role import Serve
+from flows.served_chat import ServedChat
+from flows.servers import Servers
 from generators.backends import vllm
 from generators.backends.echo import ScriptedChat, find_names, reply_to
 from generators.backends.registry import CHAT, is_installed, open_chat, open_encoder
 from generators.chat import MAX_TOP_LOGPROBS, Chat, ChatReply, ChatRequest, ChatSettings, Message, rank_tokens
 from generators.encoder import EncoderSettings
 from tests.doubles.scripted_server import Answer, ScriptedServer, completion
-from tests.doubles.vllm_server import ONE_THREAD, vllm_server
 from validators.errors import DeferredError, InputError, ModelError
 
-REPLY_S = 240  # for a model on a busy machine
+REPLY_S = 600  # for a model on a busy machine, where a server has taken four minutes to come up
 FLOAT32 = {"dtype": "float32", "enforce_eager": True}  # bf16 replies depend on what else is in the batch
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""As the servers of a run have it: bound threads wait for every other process on their cores."""
 real = (pytest.mark.model, pytest.mark.filterwarnings("ignore"))  # engines warn about themselves
 
 
@@ -82,9 +85,10 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         with ScriptedServer() as server:
             yield from opened(backend, replace(settings, base_url=server.base_url), repeats=True)
     elif backend == "server":
-        log = tmp_path_factory.mktemp("vllm") / "server.log"
-        with vllm_server(Path(settings.weights or ""), log=log, name=settings.name) as base_url:
-            yield from opened("openai", replace(settings, base_url=base_url, weights=None), repeats=True)
+        servers = Servers()
+        servers.attend(tmp_path_factory.mktemp("vllm"), lambda text: None)
+        served = servers.add("writer", replace(settings, options=FLOAT32), Serve(), python=None)
+        yield from closed(Subject(backend, ServedChat(servers, served), repeats=True))
     elif backend == "vllm":
         with pytest.MonkeyPatch.context() as environment:
             for name, value in {**vllm.ENVIRONMENT, **ONE_THREAD}.items():
@@ -95,11 +99,14 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def opened(backend: str, settings: ChatSettings, *, repeats: bool) -> Iterator[Subject]:
-    chat = open_chat(backend, settings)
+    yield from closed(Subject(backend, open_chat(backend, settings), repeats))
+
+
+def closed(subject: Subject) -> Iterator[Subject]:
     try:
-        yield Subject(backend, chat, repeats)
+        yield subject
     finally:
-        chat.close()
+        subject.chat.close()
 
 
 def test_it_names_its_model(subject: Subject) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from validators import duplicates
+from validators import duplicates, nearest
 from validators.duplicates import Duplicate, find_duplicates, near_duplicates, normalise
 from validators.errors import ModelError
 
@@ -64,7 +64,7 @@ def small_tiles():
     """Make tiles and chunks so small that a few rows cross all their borders."""
     patch = pytest.MonkeyPatch()
     patch.setattr(duplicates, "TILE_ROWS", 7)
-    patch.setattr(duplicates, "PAIR_ROWS", 5)
+    patch.setattr(nearest, "PAIR_ROWS", 5)
     patch.setattr(duplicates, "ENCODE_ROWS", 4)
     yield
     patch.undo()

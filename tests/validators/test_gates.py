@@ -6,12 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from validators.gates import (
-    Gate,
     GateBounds,
     complete,
     copies_nothing,
     first_person,
-    judge,
     line_gates,
     names_no_label,
     naming_words,
@@ -26,6 +24,7 @@ from validators.gates import (
     split_words,
     third_person,
 )
+from validators.judging import Gate, judge
 from validators.taxonomy import builtin_names, builtin_taxonomy
 from validators.verdicts import ACCEPTED, Verdict
 

@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from validators.gates import GateBounds, judge
+from validators.gates import GateBounds
+from validators.judging import judge
 from validators.turn_gates import speaks_to_the_other, turn_gates
 
 EARLIER = ("Who did this to my tree? I planted it for the little one!", "I was at work all day, Leila.")
