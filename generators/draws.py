@@ -81,6 +81,12 @@ class Question(Generic[Answer]):
     """By the reason of a rule, what the writer is told before it tries again; of other reasons it is told nothing."""
     writer: str = ""
     """Which of the run's writers is asked; see `ChatRequest`."""
+    by_attempt: Sequence[Mapping[str, str]] = ()
+    """Values of which each attempt takes the next: asked in the same words, a small model says the same again."""
+
+    def values_at(self, attempt: int) -> Mapping[str, str]:
+        """The values of one attempt, counted from 0."""
+        return {**self.values, **(self.by_attempt[attempt % len(self.by_attempt)] if self.by_attempt else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ def draw(
     for attempt in range(attempts):
         reply = yield from ask(
             question.prompt.request(
-                {**question.values, "notes": question.notes + advice},
+                {**question.values_at(attempt), "notes": question.notes + advice},
                 schema=question.schema,
                 max_tokens=question.max_tokens,
                 temperature=temperature,

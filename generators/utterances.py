@@ -116,14 +116,15 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
     plan = scene.plan
     line = {"line": string(LINE_CHARS)}
     values = {"passage": fence(scene.section), "character": plan.character}
+    ways: tuple[str, ...] = ("",)
     if scene.is_neutral:
         prompt = load_prompt("neutral")
         values["manner"] = MANNERS[plan.manner or "informing"]
     else:
         prompt = load_prompt("utterance")
+        ways = ways_to_show(scene.label, plan.seed)
         values |= {
             "emotion": scene.emotion,
-            "expression": expression_of(scene.label, plan.seed),
             "intensity": INTENSITIES[plan.intended.intensity or 2],
             "cause": because(plan.intended.cause),
             "banned": ", ".join(scene.synonyms[:BANNED]),
@@ -142,9 +143,10 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
                 notes=avoid_note(plan.avoid),
                 advice=ADVICE,
                 avoid_words=scene.avoid_words,
+                by_attempt=[{"expression": way} for way in ways],
             ),
             read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
-            gates=[*scene.line_gates(prompt), in_own_words(values.get("expression", ""))],
+            gates=[*scene.line_gates(prompt), in_own_words(ways)],
             attempts=scene.settings.candidates,
             temperature=scene.settings.temperature,
             check=line_check(scene.plan.intended.label, scene.settings.rule),
@@ -178,18 +180,21 @@ def _place(row: RejectedRow) -> str:
     return f"{row.stage}/{row.reason}"
 
 
-def expression_of(label: Label, seed: int) -> str:
-    """Tell one of the ways in which an emotion shows in a line, as a sentence of the prompt; "" where none is known.
+def ways_to_show(label: Label, seed: int) -> tuple[str, ...]:
+    """Tell the ways in which an emotion shows in a line, each as a sentence of the prompt; (""), where none is known.
 
-    One, drawn by the row's seed: told of several, a small model does the first of them in every row.
+    The first is drawn by the row's seed, and each attempt is told one, the next attempt the next: told of several, a
+    small model does the first of them in every row.
     """
     ways = label.shows_by
-    return f" Who feels so may {ways[seed % len(ways)]}." if ways else ""
+    start = seed % len(ways) if ways else 0
+    return tuple(f" Who feels so may {way}." for way in (*ways[start:], *ways[:start])) or ("",)
 
 
-def in_own_words(expression: str) -> Gate:
+def in_own_words(ways: Sequence[str]) -> Gate:
     """Reject a line that says the words by which it was told how the emotion shows; an idiom of them may stand."""
-    return lambda text: copies_nothing(text, source=expression, n=CUE_NGRAM, reason="prompt_residue")
+    told = "\n".join(ways)
+    return lambda text: copies_nothing(text, source=told, n=CUE_NGRAM, reason="prompt_residue")
 
 
 def because(cause: str) -> str:

@@ -14,7 +14,7 @@ from generators.draws import Drawn, Question, draw
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, without_own_address
 from generators.prompts import EXAMPLE_NAMES, load_prompt
 from generators.shares import row_seed
-from generators.utterances import BANNED, INTENSITIES, because, expression_of, in_own_words
+from generators.utterances import BANNED, INTENSITIES, because, in_own_words, ways_to_show
 from validators.dialogue_records import PlannedTurn, Turn
 from validators.records import Intended, RejectedRow
 from validators.roles import Passage
@@ -61,7 +61,7 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
     planned = scene.plan.trajectory[number]
     speaker, other = scene.plan.names[planned.speaker], scene.plan.names[1 - planned.speaker]
     prompt = load_prompt("dialogue_turn")
-    expression = expression_of(scene.labels[planned.label], scene.plan.seed + number)
+    ways = ways_to_show(scene.labels[planned.label], scene.plan.seed + number)
     naming = scene.naming_words(planned.label)
     said = tuple(turn.text for turn in earlier)
     is_last = number == len(scene.plan.trajectory) - 1
@@ -82,7 +82,6 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
                 "emotion": _feeling(scene, planned),
                 # an event would only bring back the feeling that is not to be there
                 "cause": because(premise.causes[number]) if planned.intensity else "",
-                "expression": expression,
                 "most": str(scene.settings.bounds.max_words),
                 "banned": ", ".join(naming[:BANNED]) or "feel, feeling",
             },
@@ -93,12 +92,13 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
             advice=ADVICE,
             avoid_words=tuple(word for word in naming if " " not in word),
             writer=scene.plan.writers[planned.speaker],
+            by_attempt=[{"expression": way} for way in ways],
         ),
         read=lambda answer: end_sentence(
             without_own_address(clean_line(answer.says, speaker=speaker), speaker=speaker), bound=LINE_CHARS
         ),
         gates=[
-            in_own_words(expression),
+            in_own_words(ways),
             *turn_gates(
                 speaker=speaker,
                 other=other,

@@ -17,8 +17,8 @@ from generators.utterances import (
     REWRITINGS,
     because,
     differs,
-    expression_of,
     in_own_words,
+    ways_to_show,
     write_utterance,
 )
 from generators.utterances import MANNERS as MANNER_PROMPTS
@@ -120,7 +120,8 @@ def test_lines_are_drawn_one_by_one_until_one_passes():
     written = finish(write_utterance(scene(contextual=False, candidates=6)), chat)
     assert written == Written(LINE, "she left the gate open", None, None, 5)
     assert [request.seed for request in chat.requests] == [41, 42, 43, 44, 45]
-    assert len({request.messages for request in chat.requests}) == 1  # the prompt stays in the engine's cache
+    begin = {question(request).partition(" Who feels so")[0] for request in chat.requests}
+    assert len(begin) == 1  # which stays in the engine's cache
 
 
 def test_a_row_of_two_attempts_goes_on_with_its_own_seed():
@@ -181,24 +182,32 @@ def test_the_prompt_of_a_line_says_all_that_is_planned():
     finish(write_utterance(scene(intensity=1, contextual=False)), chat)
     assert question(chat.requests[0]) == (
         f"The scene:\n{fence(SECTION)}\n\nYou are Tova. You feel remorse ({INTENSITIES[1]}), because she left the gate "
-        f"open.{expression_of(scene().label, scene().plan.seed)} What do you say, without the words remorse, "
+        f"open.{ways_to_show(scene().label, scene().plan.seed)[0]} What do you say, without the words remorse, "
         "remorseful, regret, regretful?"
     )
 
 
 def test_rows_are_told_different_ways_to_show_an_emotion():
     label = scene().label
-    told = {expression_of(label, seed) for seed in range(40)}
-    assert len(told) == len(label.shows_by) > 1
-    assert expression_of(label.model_copy(update={"expressions": (), "canonical": None}), 1) == ""
+    told = [ways_to_show(label, seed) for seed in range(40)]
+    assert {ways[0] for ways in told} == set(told[0])
+    assert len(told[0]) == len(label.shows_by) > 1
+    assert ways_to_show(label.model_copy(update={"expressions": (), "canonical": None}), 1) == ("",)
+
+
+def test_each_attempt_at_a_line_is_told_the_next_way_to_show_its_emotion():
+    chat = good(utterance=[spoken("I did it"), spoken("I did it"), SPOKEN])
+    finish(write_utterance(scene(contextual=False, candidates=3)), chat)
+    ways = ways_to_show(scene().label, scene().plan.seed)
+    assert [way in question(request) for way, request in zip(ways, chat.requests, strict=False)] == [True] * 3
 
 
 def test_a_line_in_the_words_of_its_prompt_is_written_again():
     told = "say sorry and own the blame: I am so sorry, it was my fault"
-    gate = in_own_words(told)
+    gate = in_own_words([told])
     assert gate("Aldo, I am so sorry, it was my fault.").reason == "prompt_residue"
     assert gate("It was my fault that the flock is gone, Aldo.").accepted  # four words are anybody's
-    assert in_own_words("")("Anything at all may be said here.").accepted
+    assert in_own_words([""])("Anything at all may be said here.").accepted
 
 
 @pytest.mark.parametrize(
