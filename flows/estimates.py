@@ -22,9 +22,10 @@ RELEASE_ROWS_PER_S = 2000.0
 FILE_BYTES = 14_000  # of a shard's three files before its rows: Parquet footers with their schemas, the done-record
 ROW_BYTES = 700  # of a written row as Parquet, in its shard and in the release
 DIALOGUE_BYTES = 3_500
-REPLY_BYTES = 330  # of a stored reply: keys twice, checksum
+REPLY_BYTES = 200  # of a stored reply: keys twice, checksum
 BYTES_PER_TOKEN = 4.2  # of its text
-READING_BYTES = 500  # stored, of one passage
+READING_BYTES = 420  # stored, of one passage
+READINGS = 1.1  # for each call: a line is read once, a rewriting twice, what a rule rejects not at all
 FIXED_BYTES = 250_000  # card, croissant.json, quality.json, judgement, a stage's first files
 
 
@@ -205,7 +206,7 @@ def _bytes(inputs: Inputs, stages: Mapping[str, StageEstimate]) -> float:
     calls = sum(stage.calls for stage in stages.values())
     replies = calls * REPLY_BYTES + BYTES_PER_TOKEN * sum(stage.completion_tokens for stage in stages.values())
     if inputs.recipe.reader.backend != "none":
-        replies += 1.5 * calls * READING_BYTES  # a line is read once, a rewriting twice
+        replies += READINGS * calls * READING_BYTES
     rows = ROW_BYTES * stages[UTTERANCES].units
     rows += DIALOGUE_BYTES * stages[DIALOGUES].units if DIALOGUES in stages else 0.0
     sound = 2 * stages[SPEECH].n_bytes if SPEECH in stages else 0.0  # in its shard and in the release
