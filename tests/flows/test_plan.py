@@ -56,7 +56,7 @@ def test_a_probe_predicts_a_run_of_300_rows_within_30_per_cent_and_its_replies_a
     assert figures["model_calls"]["actual"] == release.usage["calls"] + release.usage["stored_replies"]
     learned = learned_of(output / "work", inputs, slots=8)
     again = estimate(inputs, learned)
-    assert 0.9 <= again["rows_written"] / release.planned <= 1.1  # type: ignore[operator]
+    assert 0.8 <= again["rows_written"] / release.planned <= 1.2  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("evidence", ["given", "model"])
