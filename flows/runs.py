@@ -287,14 +287,13 @@ def open_run_of(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool
     with folder:
         if rebuild:
             write_spending(folder.work, Spending())  # what the rows that are gone had cost says nothing of the new ones
-        store = ReplyStore(folder.replies)
-        gather_replies(store, folder)
-        inputs.models.servers.attend(folder.root / WORK / SERVERS, progress.tell)
-        run = Run(inputs, folder, store, EngineMeter(), progress)
-        try:
-            with run_log(folder.work), telling(root.name, folder.fingerprint):
-                yield run
-        finally:
-            run.close()
+        with ReplyStore(folder.replies) as store:
             gather_replies(store, folder)
-            store.close()
+            inputs.models.servers.attend(folder.root / WORK / SERVERS, progress.tell)
+            run = Run(inputs, folder, store, EngineMeter(), progress)
+            try:
+                with run_log(folder.work), telling(root.name, folder.fingerprint):
+                    yield run
+            finally:
+                run.close()
+                gather_replies(store, folder)

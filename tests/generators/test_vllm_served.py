@@ -30,6 +30,7 @@ from tests.flows.builds import command, write_recipe
 from validators.errors import InputError
 
 pytestmark = [
+    pytest.mark.soak,
     pytest.mark.model,
     pytest.mark.server,
     pytest.mark.timeout(1800),
