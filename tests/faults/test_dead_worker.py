@@ -90,6 +90,7 @@ def test_a_node_of_ray_is_killed_on_the_way(alone, tmp_path):
         assert_as_alone(build, output, alone)
 
 
+@pytest.mark.soak
 def test_a_worker_of_dask_is_killed_on_the_way(alone, tmp_path):
     output = tmp_path / "out"
     with building(alone[0], output, "runner=dask", "cluster.workers=2") as build:

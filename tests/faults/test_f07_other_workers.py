@@ -61,6 +61,7 @@ def test_resumed_with_another_number_of_slots_and_order(whole: bytes, tmp_path: 
     assert build_by(case, backwards, SMALL_SHARDS, "writer.slots=1") == whole
 
 
+@pytest.mark.soak
 def test_resumed_with_more_workers_that_speak(tmp_path: Path) -> None:
     one = new_case(tmp_path / "one", ALL)
     assert one.build("", "speech.workers=1").code == 0

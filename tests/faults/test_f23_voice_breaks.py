@@ -131,7 +131,9 @@ def test_the_length_is_that_of_the_samples_whatever_the_header_says() -> None:
     assert len(decode(bytes(lying))) == SAMPLE_RATE
 
 
-@pytest.mark.parametrize(("option", "reason"), [("hang_on", "hangs"), ("crash_on", "crashed")])
+@pytest.mark.parametrize(
+    ("option", "reason"), [pytest.param("hang_on", "hangs", marks=pytest.mark.soak), ("crash_on", "crashed")]
+)
 def test_a_voice_that_always_breaks_costs_every_clip_and_the_release(tmp_path: Path, option: str, reason: str) -> None:
     settings = (f"speech.voice.options={{{option}: i}}", "speech.timeout_s=8", "gates.max_reason_share=1")
     recipe = write_recipe(tmp_path, rows=3, extra=SPEECH)

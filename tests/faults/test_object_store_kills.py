@@ -20,7 +20,11 @@ pytestmark = [
     pytest.mark.usefixtures("prefect_server"),
 ]
 
-MOMENTS = ["before_record_put:4", "after_record_put:3", "before_manifest_put:1"]
+MOMENTS = [
+    pytest.param("before_record_put:4", marks=pytest.mark.soak),
+    "after_record_put:3",
+    pytest.param("before_manifest_put:1", marks=pytest.mark.soak),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)

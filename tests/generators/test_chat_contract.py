@@ -75,7 +75,7 @@ def settings_for(backend: str, request: pytest.FixtureRequest) -> ChatSettings:
         "openai",
         pytest.param("llama", marks=real),
         pytest.param("vllm", marks=real),
-        pytest.param("server", marks=(*real, pytest.mark.server)),
+        pytest.param("server", marks=(*real, pytest.mark.server, pytest.mark.soak)),
     ],
 )
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:

@@ -275,6 +275,7 @@ def test_spanish_and_french_are_spoken(kokoro: Voice, name: str, text: str) -> N
 
 
 @pytest.mark.model
+@pytest.mark.soak
 def test_the_pivot_of_a_voice_does_not_depend_on_what_it_said_before(kokoro: Voice) -> None:
     wide = Speech(TEXT, "bf_emma", Delivery(range_oct=0.5, breath=0.3))
     first = kokoro.speak(wide)
