@@ -37,7 +37,7 @@ from flows.usage import Report, Usage
 from flows.watch import Watch
 from flows.worker_replies import Replies, gather_replies
 from generators.chat import ChatReply, ChatRequest
-from generators.conversations import Conversation, Slots, side_by_side
+from generators.conversations import Conversation, Slots, asked_at_once, side_by_side
 from generators.draws import NOT_REALISED
 from generators.prompts import DIALOGUE_PROMPTS, PROMPTS, prompts_sha256
 from generators.shares import assign_splits
@@ -129,7 +129,7 @@ class Run:
         self._before = read_spending(self.folder.work)
         # of all engines together, since a conversation that waits for one keeps no other busy
         self.n_slots = sum(writer.slots for writer in self.writers.values())
-        self.slots = Slots(self.n_slots)
+        self.slots = Slots(asked_at_once(self.n_slots))
         self.shards_at_once = at_once_by_stage(self.recipe, self.n_slots)
         self.outcomes: dict[str, Outcome] = {}
         self._lock = threading.Lock()

@@ -11,16 +11,16 @@ import threading
 from collections.abc import Callable
 
 from flows.recipe import Recipe
+from generators.conversations import FEW_SLOTS
 
 TIMES_THE_SLOTS = 3
-FEW_SLOTS = 8  # so many an engine on a CPU has, which no longer gains by more; and its small shards end by the minute
 LEAST = 2
 MOST = 128  # threads
 
 
 def at_once(slots: int, shard_rows: int) -> int:
     """Reckon how many shards of so many rows keep so many slots full."""
-    if slots <= FEW_SLOTS:
+    if slots <= FEW_SLOTS:  # their small shards end by the minute
         return LEAST
     return min(MOST, max(LEAST, -(-TIMES_THE_SLOTS * slots // shard_rows) + 1))
 

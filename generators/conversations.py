@@ -28,6 +28,7 @@ Kind = tuple[str, tuple[Message, ...]]
 cache."""
 
 OPEN_PER_SLOT = 8  # rows begun for each slot: enough to choose from, few enough that a crash leaves little half done
+FEW_SLOTS = 8  # so many an engine on a CPU has, which no longer gains by more
 
 
 def ask(request: ChatRequest) -> Conversation[ChatReply]:
@@ -51,6 +52,15 @@ class Slot:
     """One of the requests that an engine answers at a time, and the kind of the last one."""
 
     kind: Kind | None = None
+
+
+def asked_at_once(slots: int) -> int:
+    """Tell how many requests to hand to an engine of so many slots.
+
+    A sixteenth more wait in its client, so that one is at hand the moment another is answered, while we store and judge
+    that. Engines of few slots get none: there a slot is a cache, and the next request of its conversation fits it best.
+    """
+    return slots + (slots // 16 if slots > FEW_SLOTS else 0)
 
 
 class Slots:

@@ -31,7 +31,7 @@ from flows.replies import StoredChat
 from flows.reply_store import ReplyStore
 from generators.backends.registry import open_chat
 from generators.chat import ChatReply, ChatRequest, ChatSettings, Message
-from generators.conversations import Conversation, Slots, ask, side_by_side
+from generators.conversations import Conversation, Slots, ask, asked_at_once, side_by_side
 
 SCHEMA = json.dumps({"type": "object", "properties": {"line": {"type": "string"}}, "required": ["line"]})
 TEXT = '{"line": "I left the lantern burning by the door, and nobody came to ask me why I had stayed."}'
@@ -118,7 +118,9 @@ def ask_ours(base_url: str, n_rows: int, slots: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder, ReplyStore(Path(folder) / "replies.sqlite") as store:
         chat = StoredChat(open_chat("openai", ChatSettings("mock", slots=slots, base_url=base_url)), store)
-        rows = list(side_by_side((talk(request) for request in requests(n_rows)), chat.submit, Slots(slots)))
+        rows = list(
+            side_by_side((talk(request) for request in requests(n_rows)), chat.submit, Slots(asked_at_once(slots)))
+        )
         chat.close()
         assert len(rows) == len(store) == n_rows
         assert all(isinstance(row, ChatReply) for _, row in rows)

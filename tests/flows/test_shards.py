@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from flows.shards import Shards, Turn
-from flows.shards_at_once import FEW_SLOTS, LEAST, MOST, Budgeted, at_once
-from generators.conversations import Slots, side_by_side
+from flows.shards_at_once import LEAST, MOST, Budgeted, at_once
+from generators.conversations import FEW_SLOTS, Slots, side_by_side
 from tests.benchmarks.bench_shards import TimerChat, talks
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from generators.backends.echo import ScriptedChat
 from generators.chat import ChatReply, ChatRequest, Message
-from generators.conversations import OPEN_PER_SLOT, Conversation, Slots, read_blind, side_by_side
+from generators.conversations import OPEN_PER_SLOT, Conversation, Slots, asked_at_once, read_blind, side_by_side
 from generators.conversations import ask as ask_writer
 from validators.errors import DeferredError, ModelError
 from validators.readings import Reading, make_reading
@@ -343,3 +343,8 @@ def _until(holds: Callable[[], bool]) -> None:
             return
         time.sleep(0.005)
     raise AssertionError("it did not come to this within five seconds")
+
+
+@pytest.mark.parametrize(("slots", "asked"), [(1, 1), (8, 8), (16, 17), (256, 272)])
+def test_large_engines_are_handed_a_few_more_requests_than_they_answer_at_once(slots: int, asked: int) -> None:
+    assert asked_at_once(slots) == asked
