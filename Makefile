@@ -20,8 +20,8 @@ speech: setup-speech          ## build a small real dataset of clips into output
 test: lint                    ## all checks: ruff, mypy, tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-faults: setup-dev             ## what takes long: the whole kill matrix, 50,000 rows, and the mutants
-	$(BIN)/python -m pytest --soak --numprocesses 2 --dist loadfile tests/faults
+faults: setup-dev             ## what takes long: the whole kill matrix, 50,000 rows, real servers, and the mutants
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist loadfile -m 'fault or soak'
 	$(BIN)/python -m tests.faults.mutants
 
 lint: setup-dev
