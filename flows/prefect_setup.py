@@ -8,7 +8,6 @@ started here, as a child that the kernel ends with us. Where PREFECT_API_URL nam
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.ports import free_port
 from validators.errors import AffectoryError
 
 ENVIRONMENT = {
@@ -48,7 +48,7 @@ def prefect_api(*, schedules: bool = False, meanwhile: Callable[[], None] | None
     if url := os.environ.get("PREFECT_API_URL"):
         yield url
         return
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     server = _start_server(port, schedules)
     try:
@@ -96,13 +96,6 @@ def _start_server(port: int, schedules: bool) -> subprocess.Popen[bytes]:
 def _die_with_parent() -> None:
     # asked by SIGTERM it waits for clients that are gone, for hours, and slows an engine beside it tenfold
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:

@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from flows import server_guard
 from flows.atomic import storage_errors
+from flows.ports import free_port
 from flows.serve_role import Serve
 from flows.server_log import ServerLog
 from flows.vllm_python import find_vllm
@@ -118,7 +119,7 @@ class Servers:
         with self._turn(closing):
             log = ServerLog(self._folder() / f"{served.name}.log")
             for tries_left in reversed(range(PORT_TRIES)):
-                port = _free_port()
+                port = free_port()
                 server = self._start_on(port, served, log)
                 try:
                     self._wait_until_ready(server, served, port, log, closing)
@@ -268,13 +269,6 @@ def _needed_bytes(served: Served) -> float:
     files = Path(served.settings.weights or "").rglob("*.safetensors")
     weights = sum(file.stat().st_size for file in files) / served.serve.tensor_parallel_size
     return weights + BESIDE_WEIGHTS_BYTES
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def _is_taken(port: int) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.doubles.object_store import free_port
+from flows.ports import free_port
 
 TRIES = 6  # a raylet gives up when its agent takes more than 15 s to start, as on a busy machine (ray issue 65983)
 SETTINGS = {

@@ -16,6 +16,7 @@ import pytest
 
 from flows import servers as servers_module
 from flows import vllm_python
+from flows.ports import free_port
 from flows.serve_role import Serve
 from flows.served_chat import ServedChat
 from flows.servers import Served, Servers
@@ -149,12 +150,11 @@ def test_an_interpreter_that_cannot_be_run_is_told_in_the_log(place: Place) -> N
 
 
 def test_a_port_that_was_taken_meanwhile_is_given_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = servers_module._free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = iter([taken.getsockname()[1]])
-        monkeypatch.setattr(servers_module, "_free_port", lambda: next(ports, None) or free())
+        monkeypatch.setattr(servers_module, "free_port", lambda: next(ports, None) or free_port())
         assert texts(place.chat(), 2)
     assert len(starts(place.folder / "writer")) == 2
 
@@ -163,7 +163,7 @@ def test_a_port_that_is_always_taken_is_an_error(place: Place, monkeypatch: pyte
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        monkeypatch.setattr(servers_module, "_free_port", lambda: taken.getsockname()[1])
+        monkeypatch.setattr(servers_module, "free_port", lambda: taken.getsockname()[1])
         error = place.chat().submit(asks(1)).exception(WAIT_S)
     assert "found its port taken 3 times" in str(error)
 
