@@ -19,7 +19,7 @@ from flows.served_chat import ServedChat
 from flows.servers import Servers
 from flows.speech_role import Speech
 from flows.voice_files import find_kokoro_voices, read_references
-from flows.weights import ResolvedWeights, WeightsSpec, resolve_weights
+from flows.weights import ResolvedWeights, WeightsSpec, dequantised, resolve_weights
 from generators.backends.classifier import ClassifierSettings
 from generators.backends.registry import open_encoder
 from generators.chat import Chat, ChatSettings
@@ -194,7 +194,7 @@ def _late_chat(recipe: Recipe, name: str, role: Writer, weights: ResolvedWeights
     settings = ChatSettings(
         name=role.name or (weights.name if weights else role.model_name),
         revision=weights.revision if weights else "",
-        weights=weights.path if weights else None,
+        weights=_for_engine(role.backend, weights) if weights else None,
         slots=role.slots,
         context_tokens=role.context_tokens,
         threads=role.threads,
@@ -209,6 +209,12 @@ def _late_chat(recipe: Recipe, name: str, role: Writer, weights: ResolvedWeights
     python = recipe.resolve(role.serve.python) if role.serve.python else None
     served = servers.add(name, settings, role.serve, python=python)
     return LateChat(role.backend, settings, lambda: ServedChat(servers, served))
+
+
+def _for_engine(backend: str, weights: ResolvedWeights) -> Path:
+    """What the engine reads; vLLM takes no GGUF file, so for it one is written out as bf16, once."""
+    is_gguf = weights.path.suffix == ".gguf"
+    return dequantised(weights.path, cache=cache_folder()) if backend == "vllm" and is_gguf else weights.path
 
 
 def _name_of(encoder: EncoderSettings) -> str:

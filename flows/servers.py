@@ -24,6 +24,7 @@ from pydantic import SecretStr
 
 from flows import server_guard
 from flows.atomic import storage_errors
+from flows.idle_engines import let_wait
 from flows.ports import free_port
 from flows.serve_role import Serve
 from flows.server_log import ServerLog
@@ -72,6 +73,11 @@ class Server:
             self._served.settings, base_url=self.base_url, api_key=self.key, weights=None, threads=1, options={}
         )
 
+    @property
+    def pid(self) -> int:
+        """The process that holds it and all that it started."""
+        return self._process.pid
+
     def is_alive(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None
@@ -97,11 +103,9 @@ class Servers:
 
     def add(self, name: str, settings: ChatSettings, serve: Serve, *, python: Path | None) -> Served:
         """Take note of a writer, and find its vLLM; what is missing is told before any work begins."""
-        if settings.weights is None or settings.weights.suffix == ".gguf":
+        if settings.weights is None:
             raise InputError(
-                f"vLLM serves no GGUF file, and {settings.name} is one",
-                where=str(settings.weights or name),
-                next_step="Name a folder of safetensors or a Hub repository, or use the llama backend.",
+                "a server needs weights", where=name, next_step="Name a folder of safetensors or a Hub repository."
             )
         chosen, found = find_vllm(python)
         names = {served.name for served in self._served}
@@ -113,6 +117,9 @@ class Servers:
     def attend(self, log_folder: Path, tell: Callable[[str], None]) -> None:
         """Say where logs are kept and who is told of the progress; without, logs go to a temporary place."""
         self._log_folder, self.tell = log_folder, tell
+        threads = [served.settings.threads for served in self._served if served.found.on_cpu]
+        if len(threads) > 1 and sum(threads) > (cores := os.cpu_count() or 1):
+            tell(f"the servers have {sum(threads)} threads on {cores} cores: they wait for each other, lower `threads`")
 
     def start(self, served: Served, closing: threading.Event) -> Server:
         """Start a server and wait until it answers; gives up when `closing` is set."""
@@ -190,6 +197,8 @@ class Servers:
                     raise _PortTakenError
                 raise server.wait()
             if _answers(server, served.settings.name):
+                if served.found.on_cpu:
+                    let_wait(server.pid)
                 self.tell(f"{served.name}: vLLM is up after {now_s - began_s:.0f} s on {server.base_url}")
                 return
             if now_s - began_s > within_s:

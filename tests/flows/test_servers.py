@@ -311,9 +311,17 @@ def test_an_interpreter_that_is_none_or_has_no_vllm_is_told_before_the_run(tmp_p
         find_vllm(bare)
 
 
-def test_a_gguf_file_is_refused_before_the_run(place: Place) -> None:
-    with pytest.raises(InputError, match="no GGUF file"):
-        place.servers.add("writer", ChatSettings("m", weights=Path("/m.gguf")), Serve(), python=None)
+def test_a_server_without_weights_is_refused_before_the_run(place: Place) -> None:
+    with pytest.raises(InputError, match="needs weights"):
+        place.servers.add("writer", ChatSettings("m"), Serve(), python=None)
+
+
+def test_more_threads_than_cores_are_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    for name in ("one", "two"):
+        place.add(name=name, cpu=True)
+        place.servers.attend(place.folder, place.told.append)
+    assert place.told == ["the servers have 2 threads on 1 cores: they wait for each other, lower `threads`"]
 
 
 def test_without_a_run_the_log_goes_to_a_temporary_place(weights: Path, tmp_path: Path) -> None:
