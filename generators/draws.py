@@ -155,7 +155,8 @@ def draw(
         if not verdict.accepted:
             tries.failed.append(("rules", verdict, reply))
             if what := question.advice.get(verdict.reason or ""):
-                told, advice = what, f'\nYou said: "{text}" {what}'
+                # without what it said: a small model says again what it has read last
+                told, advice = what, f"\nYou had another line first. {what}"
             continue
         if check is None:
             return Drawn(text, answer, attempt + 1)

@@ -16,12 +16,11 @@ from generators.draws import Drawn, Question, draw, missed
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
+from generators.ways import in_own_words, ways_to_show
 from validators.gates import copies_nothing, names_no_label, naming_words
-from validators.judging import Gate
 from validators.readings import RealisedRule
 from validators.records import RejectedRow
 from validators.roles import Passage
-from validators.taxonomy import Label
 from validators.verdicts import ACCEPTED, Verdict
 
 MANNERS = {
@@ -46,7 +45,6 @@ SITUATION_CHARS = 220  # a sentence or two; what comes after is mostly said twic
 BANNED = 4  # words that the prompt forbids by name; the gate knows them all, and a longer list costs more than it saves
 ATTEMPTS = 2  # at a situation: what came before is paid for, so one more try is worth it
 REWRITINGS = 4  # a line is ambiguous at the first in one case of three; all that a lost one cost is paid for by then
-CUE_NGRAM = 5  # "I can't believe it" is anybody's; "I am here, I will stay with you" is the prompt's
 
 ADVICE = {
     "not_first_person": "But that is told by somebody else. Say it yourself, as I, to whoever is there.",
@@ -149,7 +147,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
             gates=[*scene.line_gates(prompt), in_own_words(ways)],
             attempts=scene.settings.candidates,
             temperature=scene.settings.temperature,
-            check=line_check(scene.plan.intended.label, scene.settings.rule),
+            check=line_check(scene.plan.intended.label, scene.settings.rule, ways),
         )
     )
 
@@ -178,23 +176,6 @@ def _read(drawn: Drawn[LineReply]) -> Readings | None:
 
 def _place(row: RejectedRow) -> str:
     return f"{row.stage}/{row.reason}"
-
-
-def ways_to_show(label: Label, seed: int) -> tuple[str, ...]:
-    """Tell the ways in which an emotion shows in a line, each as a sentence of the prompt; (""), where none is known.
-
-    The first is drawn by the row's seed, and each attempt is told one, the next attempt the next: told of several, a
-    small model does the first of them in every row.
-    """
-    ways = label.shows_by
-    start = seed % len(ways) if ways else 0
-    return tuple(f" Who feels so may {way}." for way in (*ways[start:], *ways[:start])) or ("",)
-
-
-def in_own_words(ways: Sequence[str]) -> Gate:
-    """Reject a line that says the words by which it was told how the emotion shows; an idiom of them may stand."""
-    told = "\n".join(ways)
-    return lambda text: copies_nothing(text, source=told, n=CUE_NGRAM, reason="prompt_residue")
 
 
 def because(cause: str) -> str:

@@ -184,11 +184,15 @@ def complete(text: str) -> Verdict:
 
 
 def no_repetition(text: str) -> Verdict:
-    """Reject a text that repeats itself: a word four times running, or a third of its trigrams said before."""
+    """Reject a text that repeats itself.
+
+    That is a word four times running, two to four words three times running, or a third of its trigrams said before.
+    """
     words = split_words(text)
-    for run in ngrams(words, 4):
-        if len(set(run)) == 1:
-            return Verdict.reject("repeats_itself", run[0])
+    for size, times in ((1, 4), (2, 3), (3, 3), (4, 3)):
+        for run in ngrams(words, size * times):
+            if run == run[:size] * times:
+                return Verdict.reject("repeats_itself", " ".join(run[:size]))
     trigrams = Counter(ngrams(words, 3))
     total = sum(trigrams.values())
     if total >= 6 and len(trigrams) < 2 / 3 * total:

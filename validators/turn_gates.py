@@ -25,6 +25,7 @@ from validators.personal_data import no_personal_data
 from validators.roles import Encoder
 from validators.verdicts import ACCEPTED, Verdict
 
+REPEATED_NGRAM = 5  # people take up a few words of each other, not half a sentence
 SHARED_WORDS = 0.8  # of the words of two turns together; a turn that answers takes up fewer
 _STAGE_DIRECTION = re.compile(r"\*[^*]+\*|\([^)]*\)|^\s*[-–—]\s")
 _CALLS = re.compile(
@@ -134,6 +135,7 @@ def turn_gates(
         partial(names_no_label, synonyms=synonyms),
         partial(ends_properly, is_last=is_last),
         partial(repeats_no_turn, earlier=earlier),
+        partial(copies_nothing, source="\n".join(earlier), n=REPEATED_NGRAM, reason="repeats_a_turn"),
         partial(copies_nothing, source=source, n=bounds.copied_ngram),
         partial(copies_nothing, source=prompt, n=bounds.copied_ngram, reason="prompt_residue"),
         partial(no_stranger, strangers=strangers, source=f"{source} {speaker} {other}"),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a dialogue starts from: one call that invents personas, relation, goal, and an event for each new feeling."""
 
+import re
 from functools import partial
 
 from generators.conversations import Conversation
@@ -8,7 +9,7 @@ from generators.dialogues.scenes import DialogueScene, Premise
 from generators.draws import Drawn, Question, draw
 from generators.parsing import Reply, array, clean_line, string, structure, whole_sentences
 from generators.prompts import EXAMPLE_NAMES, fence, load_prompt
-from validators.gates import copies_nothing, no_model_talk, no_residue, no_stranger, right_language
+from validators.gates import copies_nothing, no_model_talk, no_residue, no_stranger, right_language, split_words
 from validators.personal_data import no_personal_data
 from validators.records import RejectedRow
 from validators.verdicts import ACCEPTED, Verdict
@@ -69,6 +70,8 @@ def write_premise(scene: DialogueScene) -> Conversation[Premise | RejectedRow]:
             partial(no_stranger, strangers=EXAMPLE_NAMES, source=source),
             partial(right_language, language=scene.language),
             _nothing_empty,
+            partial(_personas_are_theirs, names=(first, second)),
+            partial(_personas_are_new, source=prompt.text),
         ],
         attempts=ATTEMPTS,
         temperature=scene.settings.temperature,
@@ -114,7 +117,7 @@ def _premise(scene: DialogueScene, drawn: Drawn[PremiseReply]) -> Premise:
         causes.append(events[number] if number in events else causes[number - 2])
     return Premise(
         situation=_sentence(answer.situation),
-        personas=(_clause(answer.first), _clause(answer.second)),
+        personas=(_persona(answer.first, scene.plan.names[0]), _persona(answer.second, scene.plan.names[1])),
         relation=_clause(answer.relation),
         goal=_clause(answer.goal),
         causes=tuple(causes),
@@ -130,6 +133,32 @@ def _nothing_empty(text: str) -> Verdict:
     if all(part.strip() for part in text.split("\n")):
         return ACCEPTED
     return Verdict.reject("incomplete", "a part of the premise is empty")
+
+
+def _personas_are_theirs(text: str, *, names: tuple[str, str]) -> Verdict:
+    """Reject a premise that describes one of the two in the place of the other, or by the name alone."""
+    personas = text.split("\n")[1:3]
+    for place, persona in enumerate(personas):
+        words, own, other = (
+            set(split_words(persona)),
+            set(split_words(names[place])),
+            set(split_words(names[1 - place])),
+        )
+        if words & (other - own) and not words & own:
+            return Verdict.reject("wrong_persona", persona)
+        if not words - own:
+            return Verdict.reject("wrong_persona", f"{persona} is a name alone")
+    return ACCEPTED
+
+
+def _personas_are_new(text: str, *, source: str) -> Verdict:
+    """Reject personas and a relation that are those of the examples; a few words are half of so short a clause."""
+    return copies_nothing("\n".join(text.split("\n")[1:4]), source=source, n=4, reason="prompt_residue")
+
+
+def _persona(text: str, name: str) -> str:
+    """Make a persona that follows its name: "a nurse", not "Ida is a nurse"."""
+    return re.sub(rf"^{re.escape(name)}(?: is\b|,)\s*", "", _clause(text), flags=re.IGNORECASE)
 
 
 def _sentence(text: str) -> str:

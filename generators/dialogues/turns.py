@@ -14,7 +14,8 @@ from generators.draws import Drawn, Question, draw
 from generators.parsing import Reply, clean_line, end_sentence, string, structure, without_own_address
 from generators.prompts import EXAMPLE_NAMES, load_prompt
 from generators.shares import row_seed
-from generators.utterances import BANNED, INTENSITIES, because, in_own_words, ways_to_show
+from generators.utterances import BANNED, INTENSITIES, because
+from generators.ways import in_own_words, ways_to_show
 from validators.dialogue_records import PlannedTurn, Turn
 from validators.records import Intended, RejectedRow
 from validators.roles import Passage
@@ -116,7 +117,7 @@ def write_turn(scene: DialogueScene, premise: Premise, earlier: tuple[Turn, ...]
         ],
         attempts=scene.settings.candidates,
         temperature=scene.settings.temperature,
-        check=line_check(planned.label, scene.settings.rule),
+        check=line_check(planned.label, scene.settings.rule, ways),
     )
     if isinstance(drawn, RejectedRow):
         return drawn

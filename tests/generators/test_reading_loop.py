@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reading loop: write, rule gates, read blind, realised or written again with what was heard."""
+"""The reading loop: write, rule gates, read blind, realised or written again in another way."""
 
 import pytest
 
@@ -70,7 +70,7 @@ def test_a_line_that_is_heard_as_intended_is_kept_at_once():
     assert heard.passages == [Passage(PLAIN)]
 
 
-def test_a_line_that_is_not_heard_is_written_again_and_the_writer_is_told_what_was_heard():
+def test_a_line_that_is_not_heard_is_written_again_and_the_writer_is_told_another_way_to_show_it():
     chat = scripted(utterance=lines(CROSS, PLAIN))
     written = finish(write_utterance(scene()), chat, reader())
     assert isinstance(written, Written)
@@ -81,8 +81,8 @@ def test_a_line_that_is_not_heard_is_written_again_and_the_writer_is_told_what_w
     shared, marker, _ = first.partition(" Who feels so may")
     assert marker
     assert second.startswith(shared)  # what is in the engine's cache stays there
-    assert CROSS in second
-    assert "heard anger" in second
+    assert second != first
+    assert CROSS not in second  # it would be said again
     assert [request.seed for request in chat.requests] == [41, 42]
 
 

@@ -17,11 +17,10 @@ from generators.utterances import (
     REWRITINGS,
     because,
     differs,
-    in_own_words,
-    ways_to_show,
     write_utterance,
 )
 from generators.utterances import MANNERS as MANNER_PROMPTS
+from generators.ways import in_own_words, ways_to_show
 from tests.generators.scripted import CUT, Replies, Script, asked, finish, prompt_of, question, scripted
 from validators.gates import GateBounds
 from validators.records import Intended, Intensity, PlannedUtterance, RejectedRow
@@ -208,6 +207,14 @@ def test_a_line_in_the_words_of_its_prompt_is_written_again():
     assert gate("Aldo, I am so sorry, it was my fault.").reason == "prompt_residue"
     assert gate("It was my fault that the flock is gone, Aldo.").accepted  # four words are anybody's
     assert in_own_words([""])("Anything at all may be said here.").accepted
+
+
+def test_a_line_that_is_all_but_its_cue_is_written_again():
+    gate = in_own_words(["warn the others: run, it is coming", "say thanks: thank you"])
+    assert gate("Run, it is coming.").reason == "prompt_residue"
+    assert gate("Quick, run, it is coming!").reason == "prompt_residue"
+    assert gate("Run, it is coming over the hill behind us!").accepted
+    assert gate("Thank you!").accepted
 
 
 @pytest.mark.parametrize(

@@ -416,6 +416,10 @@ def test_a_text_that_breaks_off_is_truncated(text):
         ("No, no, no! I will not.", None),
         ("No, no, no, no! I will not.", "repeats_itself"),
         ("NO no No nO, I said.", "repeats_itself"),
+        (
+            "Thank you for, thank you for, thank you for the bread and the long walk with the two of us.",
+            "repeats_itself",
+        ),
         ("I am here. I am here. I am here.", "repeats_itself"),
         ("I know, I know. You told me so.", None),
         ("I want to go home. I want to go home. I want to go home.", "repeats_itself"),

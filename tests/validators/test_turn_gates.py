@@ -70,6 +70,7 @@ def test_a_line_that_answers_passes(text):
         ('"Do not lie to me," she said and turned away.', "narration"),
         ("Leila does not believe a word of that.", "names_its_speaker"),
         ("I was at work all day.", "repeats_a_turn"),
+        ("You planted it for the little one, and I planted it for the little one who needed shade.", "repeats_a_turn"),
         ("I know that Bruno cut it down last night.", "speaks_of_the_other"),
         ("Bruno's saw stood right here, I saw it.", "speaks_of_the_other"),
         ("Bruno has been here with a saw.", "speaks_of_the_other"),
