@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import models
 from flows.card import _without_machine
 from flows.identity import identity
 from flows.recipe import Recipe, load_recipe
@@ -90,6 +91,25 @@ def test_a_writer_of_that_name_stays_in_the_identity(tmp_path: Path) -> None:
 
 def test_recipes_without_a_server_say_nothing_of_it(tmp_path: Path) -> None:
     assert '"serve"' not in json.dumps(load(tmp_path).canonical())
+
+
+def test_a_gguf_file_is_written_out_for_vllm_and_keeps_its_name_in_the_rows(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf = tmp_path / "tiny.gguf"
+    gguf.write_bytes(b"GGUF")
+    asked: list[Path] = []
+
+    def written_out(path: Path, *, cache: Path) -> Path:
+        asked.append(path)
+        return weights
+
+    monkeypatch.setattr(models, "dequantised", written_out)
+    python = stand_in(tmp_path / "vllm")
+    writer = WRITER.format(weights=gguf, serve=f"{{python: {python}}}")
+    found = models.Models.of(load(tmp_path, writer))
+    assert asked == [gguf]
+    assert found.writer.model.startswith("tiny@")
 
 
 def test_a_missing_vllm_is_told_before_anything_is_made(tmp_path: Path, weights: Path) -> None:

@@ -133,6 +133,13 @@ def test_replies_are_those_of_the_engine_in_process(
 
 
 @pytest.mark.usefixtures("replies")
+def test_its_engine_core_leaves_the_cores_to_its_worker() -> None:
+    below = psutil.Process().children(recursive=True)
+    nice = {one.name(): one.nice() for one in below if one.name() in {"VLLM::EngineCore", "VLLM::Worker"}}
+    assert nice == {"VLLM::EngineCore": 19, "VLLM::Worker": 0}
+
+
+@pytest.mark.usefixtures("replies")
 def test_what_prompts_share_comes_from_the_cache(two: Two) -> None:
     before = [two.metric("one", f"prefix_cache_{what}") for what in ("queries", "hits")]
     for future in [two.one.submit(replace(one, seed=one.seed + 100)) for one in REQUESTS]:
