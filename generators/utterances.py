@@ -13,7 +13,7 @@ from functools import partial
 from generators.checks import line_check, rewriting_check
 from generators.conversations import Conversation, read_blind
 from generators.draws import Drawn, Question, draw, missed
-from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences
+from generators.parsing import Reply, clean_line, end_sentence, string, structure, whole_sentences, without_own_address
 from generators.prompts import fence, load_prompt
 from generators.scenes import Readings, Scene, Written
 from generators.ways import in_own_words, ways_to_show
@@ -143,7 +143,7 @@ def write_line(scene: Scene) -> Conversation[Drawn[LineReply] | RejectedRow]:
                 avoid_words=scene.avoid_words,
                 by_attempt=[{"expression": way} for way in ways],
             ),
-            read=lambda answer: end_sentence(clean_line(answer.line, speaker=plan.character), bound=LINE_CHARS),
+            read=lambda answer: _line(answer.line, plan.character),
             gates=[*scene.line_gates(prompt), in_own_words(ways)],
             attempts=scene.settings.candidates,
             temperature=scene.settings.temperature,
@@ -246,7 +246,7 @@ def write_ambiguous(scene: Scene, line: Written, context: str) -> Conversation[D
             max_tokens=80,
             avoid_words=tuple(word for word in scene.feelings if " " not in word),
         ),
-        read=lambda answer: end_sentence(clean_line(answer.line, speaker=scene.plan.character), bound=LINE_CHARS),
+        read=lambda answer: _line(answer.line, scene.plan.character),
         gates=[
             *scene.line_gates(prompt),
             partial(differs, line=line.text),
@@ -270,6 +270,11 @@ def differs(rewritten: str, line: str) -> Verdict:
     """Reject a rewriting that left the line as it was."""
     same = rewritten.casefold().strip(".!?… ") == line.casefold().strip(".!?… ")
     return Verdict.reject("unchanged", "the rewritten line is the line") if same else ACCEPTED
+
+
+def _line(text: str, character: str) -> str:
+    said = without_own_address(clean_line(text, speaker=character), speaker=character)
+    return end_sentence(said, bound=LINE_CHARS)
 
 
 def _situation(answer: SituationReply) -> str:

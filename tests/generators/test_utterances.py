@@ -466,3 +466,11 @@ def test_whatever_the_model_says_a_row_ends_as_written_or_rejected(section, text
     if isinstance(row, RejectedRow):
         assert row.reason
         assert row.reply in ["\n".join([reply] * row.attempt) for reply in replies]
+
+
+def test_its_own_name_is_dropped_where_a_line_calls_the_other_by_it() -> None:
+    character = scene().plan.character
+    chat = good(utterance=spoken(f"{character}, I left the gate open last night, can you forgive me, {character}?"))
+    written = finish(write_utterance(scene(contextual=False)), chat)
+    assert isinstance(written, Written)
+    assert written.text == "I left the gate open last night, can you forgive me?"
