@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns per second with 1, 4 and 8 dialogues side by side, beside the raw engine on the same prompts.
 
-    python -m tests.benchmarks.bench_dialogues [--dialogues 8] [--turns 3] [--threads 2]
+    python -m tests.benchmarks.bench_dialogues [--dialogues 8] [--turns 3] [--threads 2] [--weights qwen2.5-coder-1.5b]
 
 Writes dialogues of domains with the embedded writer, without reader and judge, then hands the same requests to a fresh
 engine, as many at a time; one after the other. Only the ratios mean anything.
@@ -40,8 +40,11 @@ def main() -> None:
     parser.add_argument("--dialogues", type=int, default=8)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument(
+        "--weights", default="qwen2.5-coder-1.5b", help="a package; a smaller model shows more overhead"
+    )
     options = parser.parse_args()
-    weights = resolve_weights(WeightsSpec(package="qwen2.5-coder-1.5b"), cache=cache_folder())
+    weights = resolve_weights(WeightsSpec(package=options.weights), cache=cache_folder())
     for slots in SIDE_BY_SIDE:
         asked: list[ChatRequest] = []
         engine = _open(weights, slots, options.threads)
