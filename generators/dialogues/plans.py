@@ -6,7 +6,7 @@ balanced over all that was planned before.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -72,7 +72,7 @@ def plan_dialogues(
         [domain.name for domain in wanted.domains], [row.domain for row in before], count - n_stories, wanted.seed
     )
     sources: list[Opening | str] = _alternate(grown, topics)
-    pairs = _deal(list(wanted.pairs), [row.writers for row in before], count, wanted.seed)
+    pairs = _deal_pairs(wanted, before, [isinstance(source, Opening) for source in sources], first_shard)
     # dealt by shares, then mixed, so that no length goes with a domain or a pair
     lengths = [turns for turns, n in share_out(count, dict(sorted(wanted.lengths.items()))).items() for _ in range(n)]
     lengths = [lengths[place] for place in _shuffled(count, wanted.seed, "lengths", first_shard)]
@@ -132,16 +132,33 @@ def _deal_openings(
     return taken
 
 
-def _deal(cards: Sequence[Card], before: Sequence[object], count: int, seed: int) -> list[Card]:
-    """Deal cards so that each comes as often as the others over the whole run."""
-    dealt = Counter(card for card in before if card in cards)
+def _deal(
+    cards: Sequence[Card], before: Sequence[object], count: int, seed: int, *, beside: Sequence[object] = ()
+) -> list[Card]:
+    """Deal cards so that each comes as often as the others over the whole run; of equals, the one rarer in `beside`."""
+    dealt, others = Counter(card for card in before if card in cards), Counter(beside)
     order = sorted(range(len(cards)), key=lambda place: stable_hash(seed, "deal", cards[place]))
     taken = []
     for _ in range(count):
-        card = cards[min(order, key=lambda place: (dealt[cards[place]], order.index(place)))]
-        dealt[card] += 1
-        taken.append(card)
+        best = min(order, key=lambda place: (dealt[cards[place]], others[cards[place]], order.index(place)))
+        dealt[cards[best]] += 1
+        others[cards[best]] += 1
+        taken.append(cards[best])
     return taken
+
+
+def _deal_pairs(
+    wanted: Wanted, before: Sequence[PlannedDialogue], from_stories: Sequence[bool], first_shard: int
+) -> list[Pair]:
+    """Deal the pairs of writers to both kinds alike, then mix: dealt in turn, each kind and domain would get one."""
+    dealt: dict[bool, Iterator[Pair]] = {}
+    all_dealt = [row.writers for row in before]
+    for kind in (True, False):
+        earlier = [row.writers for row in before if (row.utterance_id is not None) == kind]
+        pairs = _deal(wanted.pairs, earlier, from_stories.count(kind), wanted.seed, beside=all_dealt)
+        all_dealt += pairs
+        dealt[kind] = iter([pairs[place] for place in _shuffled(len(pairs), wanted.seed, "pairs", first_shard, kind)])
+    return [next(dealt[kind]) for kind in from_stories]
 
 
 def _alternate(openings: Sequence[Opening], topics: Sequence[str]) -> list[Opening | str]:

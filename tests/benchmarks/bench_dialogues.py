@@ -38,7 +38,7 @@ def main() -> None:
     """Print one line of JSON for each number of dialogues side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dialogues", type=int, default=8)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=3, help="at least 3")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument(
         "--weights", default="qwen2.5-coder-1.5b", help="a package; a smaller model shows more overhead"

@@ -67,6 +67,19 @@ def test_whatever_the_rounds_everything_is_dealt_evenly(counts: list[int], seed:
         assert [turn.speaker for turn in row.trajectory] == [n % 2 for n in range(len(row.trajectory))]
         assert all((turn.intensity is None) == (turn.label == "neutral") for turn in row.trajectory[1:])
         assert row.names[0] != row.names[1]
+    for kind in (True, False):
+        pairs = Counter(row.writers for row in before if (row.utterance_id is not None) == kind)
+        every = [pairs[pair] for pair in wanted().pairs]
+        assert max(every) - min(every) <= 1
+
+
+def test_a_pair_of_writers_goes_with_no_kind_and_no_domain() -> None:
+    rows = plan(20, pairs=(("writer", "writer"), ("writer", "second")), domains=builtin_domains()[:2])
+    assert {(row.domain, row.writers) for row in rows} == {
+        (domain, pair)
+        for domain in (None, *(one.name for one in builtin_domains()[:2]))
+        for pair in (("writer", "writer"), ("writer", "second"))
+    }
 
 
 def test_the_first_turn_is_that_of_the_utterance_and_the_split_that_of_its_story() -> None:
