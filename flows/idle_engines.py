@@ -24,11 +24,12 @@ def let_wait(server: int) -> int:
 
 
 def _below(process: int) -> Iterator[int]:
-    """All processes that descend from one."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for child in map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()):
-            yield child
-            yield from _below(child)
+    """All processes that descend from one, by whichever of its threads they were started."""
+    for children in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, children.read_text().split()):
+                yield child
+                yield from _below(child)
 
 
 def _name(process: int) -> str:
