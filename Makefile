@@ -11,7 +11,7 @@ VLLM := .venv-vllm
 
 .PHONY: dataset speech test faults lint models setup setup-speech setup-coqui setup-cluster setup-vllm setup-dev voices bench clean
 
-dataset: setup                ## build a small real dataset with the embedded models into outputs/tiny
+dataset: setup-speech         ## build a small real dataset with the embedded models into outputs/tiny
 	$(BIN)/affectory build recipes/tiny.yaml
 
 speech: setup-speech          ## build a small real dataset of clips into outputs/speech

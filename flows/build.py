@@ -8,7 +8,8 @@ number, never rows.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.dialogue_rounds import fill_dialogues
+from flows.beside import beside, cores_here, has_room
+from flows.dialogue_rounds import Talked, fill_dialogues
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import done_evidence, evidence_shards, make_evidence, read_evidence
 from flows.final_tables import final_tables, is_finished
@@ -47,7 +48,15 @@ def build_release(run: Run, make_all: MakeAll) -> "Release":
     go_on = not is_finished(run)
     filled = fill_quotas(run, evidence, make_all, go_on=go_on)
     tables = utterances, _ = final_tables(run, filled)
-    talked = fill_dialogues(run, utterances, evidence, make_all, go_on=go_on)
+
+    def talk() -> Talked | None:
+        return fill_dialogues(run, utterances, evidence, make_all, go_on=go_on)
+
+    if go_on and has_room(run.recipe, cores_here()):
+        with beside(run, lambda: speak(run, utterances, None, make_all, go_on=go_on)):
+            talked = talk()
+    else:
+        talked = talk()
     spoken = speak(run, utterances, talked.kept if talked else None, make_all, go_on=go_on)
     return close_run(run, filled, tables, talked, spoken)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flows.beside import cores_here, has_room
 from flows.dialogues import STAGE as DIALOGUES
 from flows.evidence import STAGE as EVIDENCE
 from flows.runs import Inputs
@@ -57,17 +58,21 @@ class StageEstimate:
 def estimate(inputs: Inputs, yields: Yields | None = None) -> dict[str, object]:
     """Reckon what a whole run takes, within its budget; by built-in figures where no yields are given."""
     yields = yields or builtin_yields(inputs)
-    stages = {EVIDENCE: _times(sections_asked(inputs), yields.of[EVIDENCE])}
-    stages[UTTERANCES] = rows = _utterances(inputs, yields.of[UTTERANCES])
+    budget = _Budget(inputs)
+    stages = {EVIDENCE: budget.cut(EVIDENCE, _times(sections_asked(inputs), yields.of[EVIDENCE]))}
+    stages[UTTERANCES] = rows = budget.cut(UTTERANCES, _utterances(inputs, yields.of[UTTERANCES]))
     if inputs.recipe.dialogues:
-        stages[DIALOGUES] = _dialogues(inputs, yields.of[DIALOGUES])
+        stages[DIALOGUES] = budget.cut(DIALOGUES, _dialogues(inputs, yields.of[DIALOGUES]))
+    beside_s = 0.0
     if role := inputs.recipe.speech:
-        texts = rows.stays if "utterances" in role.of else 0.0
-        if DIALOGUES in stages and "dialogues" in role.of:
-            texts += stages[DIALOGUES].stays * _mean_turns(inputs)
-        stages[SPEECH] = _times(texts * (1 + len(role.renderings)), yields.of[SPEECH])
-    stages = _within_budget(inputs, stages)
-    seconds = START_S + sum(stage.seconds for stage in stages.values())
+        of_rows = rows.stays if "utterances" in role.of else 0.0
+        talked = "dialogues" in role.of and DIALOGUES in stages
+        of_turns = stages[DIALOGUES].stays * _mean_turns(inputs) if talked else 0.0
+        clips = _times((of_rows + of_turns) * (1 + len(role.renderings)), yields.of[SPEECH])
+        stages[SPEECH] = budget.cut(SPEECH, clips)
+        if has_room(inputs.recipe, cores_here()) and clips.units:
+            beside_s = min(stages[DIALOGUES].seconds, stages[SPEECH].seconds * of_rows / (of_rows + of_turns))
+    seconds = START_S + sum(stage.seconds for stage in stages.values()) - beside_s
     seconds += RELEASE_S + sum(stage.stays for stage in stages.values()) / RELEASE_ROWS_PER_S
     return {
         "source": yields.source,
@@ -163,29 +168,33 @@ def _part(stage: StageEstimate, share: float) -> StageEstimate:
     )
 
 
-def _within_budget(inputs: Inputs, stages: Mapping[str, StageEstimate]) -> dict[str, StageEstimate]:
-    """Cut the stages where a budget ends: it is looked at before each shard, and what was begun is finished."""
-    budget = inputs.recipe.budget
-    spent_s = calls = tokens = 0.0
-    cut: dict[str, StageEstimate] = {}
-    for name, stage in stages.items():
-        share = 1.0
+class _Budget:
+    """Cuts stage after stage where a budget ends: it is looked at before each shard, and what was begun is finished."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._spent_s = self._calls = self._tokens = 0.0
+
+    def cut(self, name: str, stage: StageEstimate) -> StageEstimate:
+        """What of a stage is begun before its budget is spent."""
+        inputs, budget, share = self._inputs, self._inputs.recipe.budget, 1.0
         if name != EVIDENCE and stage.units:
             at_once = at_once_by_stage(inputs.recipe, inputs.recipe.writer.slots).get(name, LEAST)
             begun = min(1.0, at_once * _shard_rows(inputs, name) / 2 / stage.units)  # and then finished
+            tokens = stage.prompt_tokens + stage.completion_tokens
             limits = (
                 (stage.seconds, 60 * limit if (limit := budget.minutes_of(name)) else None),
-                (stage.seconds, 60 * budget.minutes - spent_s if budget.minutes else None),
-                (stage.calls, budget.calls - calls if budget.calls else None),
-                (stage.prompt_tokens + stage.completion_tokens, budget.tokens - tokens if budget.tokens else None),
+                (stage.seconds, 60 * budget.minutes - self._spent_s if budget.minutes else None),
+                (stage.calls, budget.calls - self._calls if budget.calls else None),
+                (tokens, budget.tokens - self._tokens if budget.tokens else None),
             )
             shares = [max(0.0, left) / takes + begun for takes, left in limits if left is not None and takes > 0]
             share = min([1.0, *shares])
-        cut[name] = _part(stage, share)
-        spent_s += cut[name].seconds
-        calls += cut[name].calls
-        tokens += cut[name].prompt_tokens + cut[name].completion_tokens
-    return cut
+        part = _part(stage, share)
+        self._spent_s += part.seconds
+        self._calls += part.calls
+        self._tokens += part.prompt_tokens + part.completion_tokens
+        return part
 
 
 def _shard_rows(inputs: Inputs, stage: str) -> int:

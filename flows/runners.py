@@ -16,8 +16,9 @@ from uuid import UUID
 from flows import interrupts
 from flows.clusters import Workers, connect
 from flows.done_records import DoneRecord
-from flows.runs import Run
+from flows.runs import Run, StoppedError
 from flows.shards import Failures, MakeAll, Shards, Turn
+from flows.shards_at_once import LEAST
 from flows.stopping import StopFile
 from flows.usage import Report
 from flows.worker import STOP, make_shard, write_command
@@ -32,11 +33,12 @@ BuildRelease = Callable[[Run, MakeAll], "Release"]
 
 
 def build_in_threads(run: Run, build_release: BuildRelease) -> "Release":
-    """Run a build as a Prefect flow with a task per shard, as many at a time as fill the engine."""
+    """Run a build as a Prefect flow with a task per shard, as many at a time as fill the engines."""
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    most = max(run.shards_at_once.values())
-    return _flow(run, ThreadPoolTaskRunner(max_workers=most), lambda: build_release(run, _in_threads))
+    at_once = run.shards_at_once
+    threads = max(at_once.values()) + at_once.get("speech", 0)  # clips may be made beside another stage
+    return _flow(run, ThreadPoolTaskRunner(max_workers=threads), lambda: build_release(run, _in_threads))
 
 
 def build_on_cluster(run: Run, build_release: BuildRelease) -> "Release":
@@ -109,54 +111,72 @@ def _board(run: Run) -> Iterator[None]:
 
 
 def _in_threads(run: Run, shards: Shards) -> str:
-    from prefect import task
-    from prefect.cache_policies import NO_CACHE
+    """Have shards made in threads of this process, as many at a time as fill the engine."""
 
-    turn, failures = Turn(run, shards), Failures(run)
+    def make(index: int) -> DoneRecord:
+        return shards.make(index)
 
-    @task(name=shards.stage, task_run_name=f"{shards.stage}-{{index}}", cache_policy=NO_CACHE, persist_result=False)
-    def shard(index: int) -> None:
-        turn.make(index)
-
-    for future in [shard.submit(index) for index in shards.indexes]:
-        with failures.noting():
-            future.result()
-    failures.raise_first()
-    return turn.spent
+    turn, at_once = Turn(run, shards), run.shards_at_once.get(shards.stage, LEAST)
+    return side_by_side(
+        turn,
+        capacity=lambda: at_once,
+        submit=_task(shards.stage, make).submit,
+        end=lambda _, future: turn.end(future.result()),
+    )
 
 
 def _on_workers(run: Run, shards: Shards, workers: Workers, order: tuple[str, str]) -> str:
     """Have shards made by workers, as many at a time as the cluster can take, so that few are begun in vain."""
+    turn, shard = Turn(run, shards), _task(shards.stage, make_shard)
+
+    def submit(index: int) -> Any:
+        with workers.claim():
+            return shard.submit(*order, shards.stage, index)
+
+    return side_by_side(
+        turn, capacity=workers.capacity, submit=submit, end=lambda index, future: _end(turn, index, future, workers)
+    )
+
+
+def _task(stage: str, make: Callable[..., Any]) -> Any:
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
-    shard = task(
-        name=shards.stage,
-        task_run_name=f"{shards.stage}-{{index}}",
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )(make_shard)
-    turn, failures = Turn(run, shards), Failures(run)
-    waiting = deque(shards.indexes)
+    return task(name=stage, task_run_name=f"{stage}-{{index}}", cache_policy=NO_CACHE, persist_result=False)(make)
+
+
+def side_by_side(
+    turn: Turn, *, capacity: Callable[[], int], submit: Callable[[int], Any], end: Callable[[int, Any], None]
+) -> str:
+    """Submit the shards that are to be made, as many at a time as there is capacity for, and end each as it is done.
+
+    Gives why not all of them were begun, "" if they were. Raises what the first failure was once those that were begun
+    have ended; `StoppedError` where the run was stopped from elsewhere.
+    """
+    failures = Failures(turn.run)
+    waiting = deque(turn.shards.indexes)
     ended: SimpleQueue[Any] = SimpleQueue()
     begun: dict[Any, int] = {}
-    while waiting or begun:
-        while waiting and len(begun) < workers.capacity():
-            index = waiting.popleft()
-            with failures.noting():
-                if not turn.is_to_make(index):
-                    continue
-                with workers.claim():
-                    future = shard.submit(*order, shards.stage, index)
-                begun[future.task_run_id] = index
-                future.add_done_callback(ended.put)
-        with suppress(Empty):
-            if not begun:
-                break
-            future = ended.get(timeout=1.0)  # short, so that Ctrl-C is seen and new workers get work
-            with failures.noting():
-                _end(turn, begun.pop(future.task_run_id), future, workers)
+    try:
+        while waiting or begun:
+            while waiting and len(begun) < capacity():
+                index = waiting.popleft()
+                with failures.noting():
+                    if turn.is_to_make(index):
+                        future = submit(index)
+                        begun[future.task_run_id] = index
+                        future.add_done_callback(ended.put)
+            with suppress(Empty):
+                # no longer, so that Ctrl-C is seen and new workers get work
+                future = ended.get(timeout=1.0 if waiting or begun else 0)
+                with failures.noting():
+                    end(begun.pop(future.task_run_id), future)
+    except BaseException:
+        turn.run.stopping.set()
+        raise
     failures.raise_first()
+    if turn.run.stopping.is_set():
+        raise StoppedError(turn.shards.stage)
     return turn.spent
 
 

@@ -179,22 +179,23 @@ class Run:
 
     @contextmanager
     def timed(self, stage: str, *, slots: int | None = None) -> Iterator[None]:
-        """Measure the wall time of a stage and the load of its engines, which serve so many at a time."""
+        """Measure the wall time of a stage and the load of its engines; `slots` are those of others, see `add_time`."""
         began_s, before = time.monotonic(), self.usage.load
         EVENTS.info("stage begins", extra={"stage": stage})
         try:
             yield
         finally:
-            took_s = time.monotonic() - began_s
-            took = StageTime(took_s, self.usage.load - before, self.n_slots if slots is None else slots)
-            self.times[stage] = self.times.get(stage, StageTime()) + took
+            seen = (self.usage.load - before, self.n_slots) if slots is None else (Load(), slots)
+            took = StageTime(time.monotonic() - began_s, *seen)
+            self.add_time(stage, took)
             self.watch.show(stage)
             EVENTS.info("stage ends", extra={"stage": stage, **self.times[stage].figures()})
             write_spending(self.folder.work, self.spending)
 
-    def add_load(self, stage: str, load: Load) -> None:
-        """Add work of a stage that the meter does not see, such as that of worker processes."""
-        self.times[stage] += StageTime(load=load)
+    def add_time(self, stage: str, took: StageTime) -> None:
+        """Add what a stage took, or the load of engines that the meter does not see, such as worker processes."""
+        with self._lock:  # two stages may be at work; who reads `times` gets them as they were
+            self.times = {**self.times, stage: self.times.get(stage, StageTime()) + took}
 
     @property
     def spending(self) -> Spending:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shards of a stage: which of them are done, how one is made, and when no more of them are begun."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 
 from flows.done_records import DoneRecord
 from flows.runs import Run, StoppedError
-from flows.shards_at_once import LEAST, Budgeted
+from flows.shards_at_once import Budgeted
 from validators.errors import DeferredError
 
 
@@ -40,7 +39,6 @@ class Turn:
 
     def __post_init__(self) -> None:
         stage, run = self.shards.stage, self.run
-        self._places = threading.BoundedSemaphore(run.shards_at_once.get(stage, LEAST))
         self._budget = Budgeted(lambda: budget_spent(run, stage) if self.shards.budgeted else "")
 
     @property
@@ -59,11 +57,9 @@ class Turn:
         return not self._budget.refuses(index)
 
     def make(self, index: int) -> None:
-        """Make a shard in this process, if it is to be made; as many at a time as fill the engine."""
-        with self._places:
-            record = self.shards.make(index) if self.is_to_make(index) else None
-        if record is not None:
-            self.end(record)
+        """Make a shard in this thread, if it is to be made."""
+        if self.is_to_make(index):
+            self.end(self.shards.make(index))
 
     def end(self, record: DoneRecord) -> None:
         """Show a shard that is done; the run stops where one reason takes too many rows."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from flows.done_records import DoneRecord
-from flows.meter import load_of
+from flows.meter import StageTime, load_of
 from flows.models import SpeechModels
-from flows.runs import Run
+from flows.runs import Run, StoppedError
 from flows.shards import MakeAll, Shards
 from flows.speech_plans import Said, plan_clips, shard_of, texts_of, unplanned
 from flows.speech_role import Speech
@@ -54,9 +54,13 @@ def speak(
     if role is None:
         return None
     planned = stored_plan(run)
-    said = texts_of(role, to_records(utterances, Utterance), to_records(dialogues, Dialogue) if dialogues else [])
-    if go_on and (new := unplanned(said, planned)):
-        planned += plan_speech(run, role, new, planned)
+    # utterances first and for themselves, so that the clips are the same whether or not they are made while dialogues
+    # are still written
+    of_rows = texts_of(role, to_records(utterances, Utterance), [])
+    of_turns = texts_of(role, [], to_records(dialogues, Dialogue) if dialogues else [])
+    for said in (of_rows, of_turns):
+        if go_on and (new := unplanned(said, planned)):
+            planned += plan_speech(run, role, new, planned)
     shards: dict[int, list[PlannedClip]] = {}
     for row in planned:
         shards.setdefault(shard_of(row), []).append(row)
@@ -73,7 +77,7 @@ def speak(
                 budgeted=True,
             )
             spent = make_all(run, work)
-        run.add_load(STAGE, load_of(pool.spans))
+        run.add_time(STAGE, StageTime(load=load_of(pool.spans)))
     made = [index for index in shards if run.folder.done(STAGE, index)]
     tables = [run.folder.read_shard(STAGE, index) for index in made]
     return Spoken(
@@ -126,6 +130,8 @@ def make_clips(run: Run, pool: StudioPool, index: int, planned: Sequence[Planned
     kept: list[dict[str, object]] = []
     rejected: list[RejectedRow] = []
     for plan, made in zip(planned, pool.make(planned), strict=True):
+        if run.stopping.is_set():
+            raise StoppedError(STAGE)
         if isinstance(made, Recorded):
             kept.append(clip_row(plan, made))
         else:

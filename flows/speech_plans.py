@@ -40,23 +40,29 @@ class Said:
 def texts_of(role: Speech, utterances: Sequence[Utterance], dialogues: Sequence[Dialogue]) -> list[Said]:
     """List the texts that are to be said, in the order of the tables.
 
-    A character is the same in all utterances of a story and in the dialogues that grow from it.
+    A character is the same in all utterances of a story and in the dialogues that grow from it, where any two of the
+    story may meet: so they are beside each other.
     """
     said: list[Said] = []
     if "utterances" in role.of:
+        cast_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        for utterance in utterances:
+            cast_of[utterance.story_id][utterance.character] = None
         said += [
             Said(
-                speaker=(row.story_id, row.character),
-                beside=(),
-                name=row.character,
-                text=row.text,
-                language=row.language,
-                intended=row.intended,
-                split=row.split,
-                utterance_id=row.utterance_id,
-                story_id=row.story_id,
+                speaker=(utterance.story_id, utterance.character),
+                beside=tuple(
+                    (utterance.story_id, name) for name in cast_of[utterance.story_id] if name != utterance.character
+                ),
+                name=utterance.character,
+                text=utterance.text,
+                language=utterance.language,
+                intended=utterance.intended,
+                split=utterance.split,
+                utterance_id=utterance.utterance_id,
+                story_id=utterance.story_id,
             )
-            for row in utterances
+            for utterance in utterances
         ]
     if "dialogues" in role.of:
         for row in dialogues:
@@ -140,14 +146,19 @@ def _cast(
     *,
     seed: int,
 ) -> dict[Speaker, str]:
-    """Cast the speakers of each language among its voices."""
-    known = {(row.story_id or row.dialogue_id or "", row.speaker): row.voice for row in before if row.rendering == 0}
+    """Cast the speakers of each language among its voices, with regard to what each voice said before."""
+    known: dict[Speaker, str] = {}
     labels: defaultdict[Speaker, Counter[str]] = defaultdict(Counter)
-    beside: dict[Speaker, tuple[Speaker, ...]] = {}
+    beside: defaultdict[Speaker, tuple[Speaker, ...]] = defaultdict(tuple)
     languages: dict[Speaker, str] = {}
+    for row in before:
+        if row.rendering == 0:
+            speaker = (row.story_id or row.dialogue_id or "", row.speaker)
+            known[speaker], languages[speaker] = row.voice, row.language
+            labels[speaker][row.intended.label] += 1
     for text in said:
         labels[text.speaker][text.intended.label] += 1
-        beside[text.speaker] = tuple(dict.fromkeys((*beside.get(text.speaker, ()), *text.beside)))
+        beside[text.speaker] = tuple(dict.fromkeys((*beside[text.speaker], *text.beside)))
         languages[text.speaker] = text.language
     voice_of: dict[Speaker, str] = {}
     for language in sorted(set(languages.values())):

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from flows import estimates
 from flows.estimates import _until, _until_exact, estimate
 from flows.meter import Sample
 from flows.plan_file import learned_of, plan_lock, read_plan, write_plan
@@ -92,6 +93,24 @@ def test_a_budget_cuts_what_is_predicted(tmp_path):
     assert 500 <= cut["model_calls"] < 700  # type: ignore[operator]
     minutes = estimate(read_inputs(load_recipe(recipe, ["budget.utterances_minutes=10"])))
     assert 10 <= minutes["stages"]["utterances"]["minutes"] <= 14  # type: ignore[index]
+
+
+def test_clips_are_those_of_the_texts_that_a_budget_lets_be_written(tmp_path):
+    recipe = write(tmp_path, rows=2000, contextual=0, extra=SPEECH)
+    stages = estimate(read_inputs(load_recipe(recipe, ["budget.utterances_minutes=10"])))["stages"]
+    assert stages["speech"]["written"] == pytest.approx(2 * stages["utterances"]["kept"], abs=2)  # type: ignore[index]
+
+
+def test_stages_side_by_side_take_less_time_than_one_after_the_other(tmp_path, monkeypatch):
+    inputs = read_inputs(load_recipe(write(tmp_path, rows=40, contextual=0, extra=DIALOGUES + SPEECH)))
+
+    def minutes(cores):
+        monkeypatch.setattr(estimates, "cores_here", lambda: cores)
+        return float(str(estimate(inputs)["minutes"]))
+
+    alone, beside = minutes(1), minutes(64)
+    dialogues = estimate(inputs)["stages"]["dialogues"]["minutes"]  # type: ignore[index]
+    assert alone - dialogues - 0.2 <= beside < alone
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.8])
