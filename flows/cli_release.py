@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flows.dialogue_rounds import Talked
     from flows.release import Release
     from flows.speech import Spoken
@@ -32,15 +34,21 @@ def _print_rows(console: Console, release: "Release") -> None:
     table.add_section()
     table.add_row("all", str(release.planned), str(release.kept), str(release.rejected), "")
     console.print(table)
-    reasons = Table("stage", "gate", "reason", "rows", title="Rejected rows by reason")
-    for row in release.reasons.itertuples():
-        reasons.add_row(str(row.stage), str(row.gate), str(row.reason), str(row.rows))
-    console.print(reasons)
+    _print_reasons(console, "rows", release.reasons)
     if release.short:
         short = Table("label", "why", title="Labels with fewer rows than wanted")
         for label, why in sorted(release.short.items()):
             short.add_row(label, why)
         console.print(short)
+
+
+def _print_reasons(console: Console, what: str, reasons: "pd.DataFrame") -> None:
+    """Why rows were rejected, where any were."""
+    table = Table("stage", "gate", "reason", what, title=f"Rejected {what} by reason")
+    for row in reasons.itertuples():
+        table.add_row(str(row.stage), str(row.gate), str(row.reason), str(row.rows))
+    if table.row_count:
+        console.print(table)
 
 
 def _print_usage(console: Console, release: "Release") -> None:
@@ -64,10 +72,7 @@ def _print_usage(console: Console, release: "Release") -> None:
 def _print_dialogues(console: Console, talked: "Talked") -> None:
     from validators.tables import reasons_table
 
-    table = Table("stage", "gate", "reason", "dialogues", title="Rejected dialogues by reason")
-    for row in reasons_table(talked.rejected.to_pandas()).itertuples():
-        table.add_row(str(row.stage), str(row.gate), str(row.reason), str(row.rows))
-    console.print(table)
+    _print_reasons(console, "dialogues", reasons_table(talked.rejected.to_pandas()))
     console.print(
         f"{talked.kept.num_rows} dialogues of {talked.wanted} wanted were kept, {len(talked.planned)} written in "
         f"{talked.rounds} rounds. {talked.short}"
@@ -77,10 +82,7 @@ def _print_dialogues(console: Console, talked: "Talked") -> None:
 def _print_clips(console: Console, spoken: "Spoken") -> None:
     from validators.tables import reasons_table
 
-    table = Table("stage", "gate", "reason", "clips", title="Rejected clips by reason")
-    for row in reasons_table(spoken.rejected.to_pandas()).itertuples():
-        table.add_row(str(row.stage), str(row.gate), str(row.reason), str(row.rows))
-    console.print(table)
+    _print_reasons(console, "clips", reasons_table(spoken.rejected.to_pandas()))
     console.print(f"{spoken.kept.num_rows} clips of {len(spoken.planned)} made were kept. {spoken.short}")
 
 

@@ -56,6 +56,10 @@ COMMANDS = [
 ]
 
 
+SPOKEN = (
+    "speech={voice: {backend: tone}, listener: {backend: quiet}, max_wer: 1, min_dnsmos: 1, min_similarity: -1, "
+    "takes: 1, of: [utterances]}"
+)
 REPOSITORIES = {"publish": "me/tiny", "schedule": "me/weekly"}
 
 
@@ -83,7 +87,7 @@ def test_every_command_of_the_command_line_is_in_the_readme_and_has_help():
 
 @pytest.mark.usefixtures("prefect_server")
 def test_the_commands_run_as_the_readme_says(tmp_path):
-    """With the scripted backend in place of the embedded writer: the real one is built by tests/test_embedded.py."""
+    """With scripted backends in place of the embedded ones, with which tests/test_embedded.py builds."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     taxonomy = builtin_taxonomy("goemotions")
     write_goemotions(tmp_path / "goemotions", taxonomy, {"train": 12, "dev": 4})
@@ -101,7 +105,7 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
                     arguments = [*arguments[:2], "--once", *arguments[4:]]
                 if arguments[0] in {"plan", "build", "measure-reader", "schedule"}:
                     writer = "writer={backend: echo, licence: Apache-2.0}"
-                    for setting in (writer, "encoder={backend: hashed}", "loop={rank: 14, score: 0}"):
+                    for setting in (writer, "encoder={backend: hashed}", "loop={rank: 14, score: 0}", SPOKEN):
                         arguments += ["--set", setting]
                 if arguments[0] == "train-reader":
                     arguments += ["--hashed"]

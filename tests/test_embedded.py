@@ -20,13 +20,15 @@ def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
 
     # what the author says and what the model finds, so that all prompts are asked
     overrides = ["stories.limit=3", "stories.sections=3", "stories.evidence=both"]
-    overrides += ["utterances.rows=10", "utterances.contextual_rows=3"]
+    overrides += ["utterances.rows=6", "utterances.contextual_rows=2"]
     overrides += ["floors={kept_rows: 1, labels: 1, kept_dialogues: 0}", "utterances.tries=1"]
-    overrides += ["dialogues.rows=1", "dialogues.tries=1"]
+    overrides += ["dialogues.rows=1", "dialogues.tries=1", "speech.renderings=[]", "speech.takes=1"]
     release = run_build(RECIPES / "tiny.yaml", tmp_path / "tiny", *overrides)
     assert release.planned == release.kept + release.rejected > 0
     assert release.dialogues is not None
     assert release.dialogues.kept.num_rows + release.dialogues.rejected.num_rows == 1
+    assert release.clips is not None
+    assert release.clips.kept.num_rows + release.clips.rejected.num_rows >= release.kept
     assert verify_release(tmp_path / "tiny") == []
     taxonomy = builtin_taxonomy("goemotions")
     loaded = load_dataset(str(tmp_path / "tiny"), cache_dir=str(tmp_path / "cache"))
