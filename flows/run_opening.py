@@ -23,6 +23,7 @@ from flows.run_identity import (
     run_json,
 )
 from flows.run_lock import RunLock
+from validators.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def open_run(
             mirror.begin(None if rebuild else identity)
         found = read_identity(root)
         if found is None:
-            create_file(root / RUN_JSON, run_json(identity, recipe))
+            _begin(root, run_json(identity, recipe))
         elif rebuild:
             if mirror:
                 mirror.remove_made()
@@ -73,3 +74,15 @@ def open_run(
         lock.release()
         raise
     return RunFolder(root, fingerprint(identity), identity, recipe, lock, mirror)
+
+
+def _begin(root: Path, content: bytes) -> None:
+    """Say what run this is; where locks do not work, another may say so at the same moment."""
+    try:
+        create_file(root / RUN_JSON, content)
+    except FileExistsError as error:
+        raise StorageError(
+            "another run began in this folder at the same moment",
+            where=str(root / RUN_JSON),
+            next_step="see that it has ended, and run the same command again",
+        ) from error

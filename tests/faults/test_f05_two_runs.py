@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import run_opening
 from flows.manifest import verify_release
 from flows.run_lock import Holder, RunLock
 from tests.faults.victims import Case, Victim, new_case
@@ -110,6 +111,15 @@ def test_where_locks_do_not_work_two_runs_make_one_whole_release(
     build_in_turn(recipe, tmp_path / "out")
     assert verify_release(tmp_path / "out") == []
     assert (tmp_path / "out" / "manifest.json").read_bytes() == (tmp_path / "alone" / "manifest.json").read_bytes()
+
+
+def test_two_that_begin_at_the_same_moment_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_tiny(tmp_path / "run").close()
+    said = (tmp_path / "run" / "run.json").read_bytes()
+    monkeypatch.setattr(run_opening, "read_identity", lambda root: None)  # as seen just before the other wrote it
+    with pytest.raises(StorageError, match="at the same moment"):
+        open_tiny(tmp_path / "run")
+    assert (tmp_path / "run" / "run.json").read_bytes() == said
 
 
 def test_one_process_cannot_open_a_folder_twice(tmp_path: Path) -> None:
