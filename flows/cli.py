@@ -163,10 +163,13 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = interrupts.INTERRUPTED
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        if interrupts.came():
+            code = interrupts.INTERRUPTED
+        elif hasattr(error, "format_message"):  # a usage error of typer: unknown option, missing file
+            typer.echo(f"Error: {error.format_message()}", err=True)
+            code = 2
+        else:
             raise
-        typer.echo(f"Error: {error.format_message()}", err=True)  # a usage error of typer: unknown option, missing file
-        code = 2
     sys.stdout.flush()
     sys.stderr.flush()
     if code == interrupts.INTERRUPTED:

@@ -11,6 +11,7 @@ INTERRUPTED: Final = 130
 GRACE_S: Final = 6.0  # an engine may decode for a minute before its thread looks up; then work is cut off
 
 _installed = threading.Event()
+_came = threading.Event()
 
 
 def install() -> None:
@@ -20,6 +21,11 @@ def install() -> None:
         signal.signal(number, _interrupt)
 
 
+def came() -> bool:
+    """Whether a signal came: compiled libraries (pydantic's) make errors of their own of KeyboardInterrupt."""
+    return _came.is_set()
+
+
 def reinstall() -> None:
     """Take the signals back after Prefect's flow engine has put its own handler in place; no-op if never ours."""
     if _installed.is_set() and threading.current_thread() is threading.main_thread():
@@ -27,6 +33,7 @@ def reinstall() -> None:
 
 
 def _interrupt(signum: int, frame: object) -> None:
+    _came.set()
     cut_off = threading.Timer(GRACE_S, os._exit, (INTERRUPTED,))
     cut_off.daemon = True
     cut_off.start()

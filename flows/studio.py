@@ -2,11 +2,13 @@
 """Voices and listeners in processes of their own, so that a synthesis that hangs or crashes costs one clip.
 
 Each worker opens a voice and a listener of one thread each: the engines gain nothing by more, and two processes use
-two cores. A worker that hangs is ended and replaced.
+two cores. A worker that hangs is ended and replaced, at once: it is forked from a process that has imported what it
+needs and started no thread.
 """
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -28,6 +30,10 @@ from generators.speech.voices import VoiceSettings
 from validators.records import RejectedRow
 from validators.speech_records import PlannedClip
 from validators.taxonomy import Label
+
+# a fork of this process would copy the threads and locks of its engines
+_CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+_CONTEXT.set_forkserver_preload(["flows.studio"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +69,8 @@ class StudioPool:
     def __init__(self, spec: StudioSpec, *, workers: int, timeout_s: float) -> None:
         self._spec = spec
         self._timeout_s = timeout_s
-        # a fork would copy the threads and locks of the engines of this process
         self._pool: Any = ProcessPool(
-            max_workers=workers, initializer=_end_with_parent, context=multiprocessing.get_context("spawn")
+            max_workers=workers, initializer=_begin, initargs=(dict(os.environ),), context=_CONTEXT
         )
         self.spans: list[tuple[float, float]] = []
         """From when to when a worker was at a clip, on the clock that all processes of a machine share."""
@@ -103,8 +108,10 @@ class StudioPool:
                 future.cancel()
 
 
-def _end_with_parent() -> None:
-    """End this worker with the run: one that hangs in its engine reads no pipe and would outlive a killed run."""
+def _begin(environment: dict[str, str]) -> None:
+    """Take over the run's environment, and end with it: who hangs in an engine reads no pipe and would outlive it."""
+    os.environ.clear()  # the server of forks has that of the moment when it was started
+    os.environ.update(environment)
 
     def wait() -> None:
         if (parent := multiprocessing.parent_process()) is not None:

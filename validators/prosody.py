@@ -5,6 +5,7 @@ The measures follow the Geneva minimalistic set (eGeMAPS: Eyben et al., IEEE Tra
 which was chosen for what is known to change with emotion, but with nothing that needs a calibrated microphone.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -164,18 +165,27 @@ def _count_syllables(sound: NDArray[np.float64], sample_rate: int, spoken: NDArr
     and a slower take had the lower rate in all 24 comparisons; but syllables melt in fast speech and long vowels
     fall apart in slow, so that the measure moves half as far as the tempo does.
     """
-    from scipy.signal import butter, find_peaks, sosfiltfilt  # type: ignore[import-untyped]
+    from scipy.signal import find_peaks, sosfiltfilt  # type: ignore[import-untyped]
 
-    top = min(_SPEECH_BAND_HZ[1], 0.49 * sample_rate)
-    band = butter(4, [_SPEECH_BAND_HZ[0], top], "bandpass", fs=sample_rate, output="sos")
+    band, smooth = _syllable_filters(sample_rate)
     hop = round(sample_rate * HOP_S)
     rounds = round(_AROUND_S / HOP_S)  # silence around, so that a clip that is cut close has its first and last peak
     around = np.zeros((len(spoken) + 2 * rounds) * hop)
     around[rounds * hop : rounds * hop + len(sound)] = sound
     amplitude = np.sqrt(np.mean(sosfiltfilt(band, around).reshape(-1, hop) ** 2, axis=1))
-    envelope = sosfiltfilt(butter(2, _SYLLABLE_CUTOFF_HZ, fs=1 / HOP_S, output="sos"), amplitude)
+    envelope = sosfiltfilt(smooth, amplitude)
     inner = envelope[rounds : len(envelope) - rounds]
     loud = float(np.percentile(inner[spoken], 95))
     peaks, _ = find_peaks(envelope, prominence=_DIP * loud, distance=round(_SHORTEST_SYLLABLE_S / HOP_S))
     peaks = peaks[(peaks >= rounds) & (peaks < len(envelope) - rounds)] - rounds
     return int(spoken[peaks].sum())
+
+
+@lru_cache
+def _syllable_filters(sample_rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Design the filters once: of speech's band, and of the smoothing of its amplitude, as second-order sections."""
+    from scipy.signal import butter
+
+    top = min(_SPEECH_BAND_HZ[1], 0.49 * sample_rate)
+    band = butter(4, [_SPEECH_BAND_HZ[0], top], "bandpass", fs=sample_rate, output="sos")
+    return band, butter(2, _SYLLABLE_CUTOFF_HZ, fs=1 / HOP_S, output="sos")

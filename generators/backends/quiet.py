@@ -71,8 +71,8 @@ class QuietListener:
         best = repeats[:, shortest:longest].max(axis=1)
         audible = np.abs(windows).max(axis=1) > _AUDIBLE
         f0_hz = np.zeros(len(windows), dtype=np.float32)
-        for place in np.flatnonzero((best > _VOICED) & audible):
-            f0_hz[place] = sound.sample_rate / _period(repeats[place], shortest, longest, 0.9 * best[place])
+        voiced = (best > _VOICED) & audible
+        f0_hz[voiced] = sound.sample_rate / _periods(repeats[voiced], shortest, longest, 0.9 * best[voiced])
         return f0_hz, FRAME_S
 
     def close(self) -> None:
@@ -86,14 +86,18 @@ def _checked(sound: Sound) -> NDArray[np.float64]:
     return samples
 
 
-def _period(repeats: NDArray[np.float64], shortest: int, longest: int, least: float) -> float:
-    """Find the first peak that is high enough, between samples by the parabola through its neighbours."""
-    for lag in range(shortest, longest):
-        before, here, after = repeats[lag - 1 : lag + 2]
-        if here >= least and here >= before and here >= after:
-            bend = before - 2 * here + after
-            return lag + (0.5 * (before - after) / bend if bend else 0.0)
-    return float(shortest + int(np.argmax(repeats[shortest:longest])))
+def _periods(
+    repeats: NDArray[np.float64], shortest: int, longest: int, least: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Find in each row the first peak that is high enough, between samples by the parabola through its neighbours."""
+    before, here, after = (repeats[:, shortest + step : longest + step] for step in (-1, 0, 1))
+    peaks = (here >= least[:, None]) & (here >= before) & (here >= after)
+    found = peaks.any(axis=1)
+    lags = np.where(found, peaks.argmax(axis=1), here.argmax(axis=1))
+    low, top, high = (part[np.arange(len(lags)), lags] for part in (before, here, after))
+    bend = low - 2 * top + high
+    moved = np.divide(0.5 * (low - high), bend, out=np.zeros_like(bend), where=found & (bend != 0))
+    return np.asarray(shortest + lags + moved, dtype=np.float64)
 
 
 def _quality(samples: NDArray[np.float64]) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter  # type: ignore[import-untyped]
 
 from generators.backends.sound import finish
 from generators.speech.voices import (
@@ -118,14 +117,22 @@ def _syllable(f0_hz: float, delivery: Delivery) -> NDArray[np.float64]:
     slower = 2**-delivery.rate_oct
     length = _samples(SYLLABLE_S * slower)
     phase = 2 * np.pi * f0_hz * np.arange(length) / SAMPLE_RATE
-    buzz = np.zeros(length)
-    for harmonic in range(1, int(HIGHEST_HZ / f0_hz) + 1):
-        buzz += np.sin(harmonic * phase) / harmonic
     breath = delivery.breath
     hiss = np.random.default_rng(length).uniform(-1, 1, length)  # always the same
-    sound = np.sqrt(1 - breath / 2) * buzz + breath * lfilter([1, -0.5], [1], hiss)
+    hiss[1:] -= 0.5 * hiss[:-1]
+    sound = np.sqrt(1 - breath / 2) * _buzz(phase, int(HIGHEST_HZ / f0_hz)) + breath * hiss
     sound *= np.hanning(length) * LEVEL * np.exp(delivery.energy / 2)  # energy is of power, the sound of amplitude
     return np.concatenate([sound, np.zeros(_samples(GAP_S * slower))])
+
+
+def _buzz(phase: NDArray[np.float64], harmonics: int) -> NDArray[np.float64]:
+    """Sum sin(k phase) / k, each sine from the two before it (Chebyshev), which is far cheaper than a sine."""
+    twice_cos, before, sine = 2 * np.cos(phase), np.zeros_like(phase), np.sin(phase)
+    buzz = np.zeros_like(phase)
+    for harmonic in range(1, harmonics + 1):
+        buzz += sine / harmonic
+        before, sine = sine, twice_cos * sine - before
+    return buzz
 
 
 def _samples(seconds: float) -> int:

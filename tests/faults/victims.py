@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs of `affectory` that a test kills, each in a process of its own that notes every call of the scripted model.
+"""Runs of `affectory` that a test kills, each in a process of its own that notes every call of the scripted model."""
 
-A fork server that has imported everything starts them: a run then takes a second, where a new interpreter takes five.
-"""
-
-import multiprocessing
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +14,7 @@ import pyarrow.parquet as pq
 from flows.failpoints import VARIABLE
 from flows.manifest import verify_release
 from tests.flows.builds import write_recipe
+from tests.flows.forked import Ended, Forked
 from tests.flows.test_dialogues import DIALOGUES, READ
 from tests.flows.test_speech import SPEECH
 
@@ -29,14 +24,6 @@ POINTS: Final = "AFFECTORY_TEST_POINTS"
 """Names the file to which a victim adds a line for every failpoint that it passes."""
 SLOTS: Final = 4
 DELAY_S: Final = 0.002  # so that several calls are in flight
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    [
-        *("tests.faults.victims", "flows.cli", "flows.build", "flows.progress", "prefect", "datasets"),
-        *("great_expectations", "generators.backends.echo", "generators.backends.hashed"),
-    ]
-)
 
 TEXT: Final = ("text", "", (f"writer={{backend: echo, slots: {SLOTS}, options: {{delay_s: {DELAY_S}}}}}",))
 ALL: Final = (
@@ -54,41 +41,11 @@ PLANS: Final = {
 """By table of the release: the stage that planned its rows, the column of their ids, the stages that rejected some."""
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a victim ended: its exit code, negative for a signal, and what it printed."""
-
-    code: int
-    text: str
-
-
-class Victim:
-    """A command in a process of its own, to be killed or waited for."""
+class Victim(Forked):
+    """A command to be killed or waited for; it notes its calls and failpoints where the environment says so."""
 
     def __init__(self, arguments: Iterable[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
-        self._log = log
-        environment = {**os.environ, **(env or {})}
-        self.process: BaseProcess = _CONTEXT.Process(
-            target=_be_victim, args=([str(one) for one in arguments], str(log), environment)
-        )
-        self.process.start()
-
-    @property
-    def pid(self) -> int:
-        assert self.process.pid is not None
-        return self.process.pid
-
-    def send(self, number: signal.Signals) -> None:
-        if self.process.is_alive():
-            os.kill(self.pid, number)
-
-    def wait(self, timeout_s: float = 240) -> Ended:
-        self.process.join(timeout_s)
-        if self.process.exitcode is None:
-            self.process.kill()
-            self.process.join()
-            raise AssertionError(f"still at work after {timeout_s} s:\n{self._log.read_text()[-3000:]}")
-        return Ended(self.process.exitcode, self._log.read_text() if self._log.exists() else "")
+        super().__init__(arguments, log, log, env, _note)
 
 
 @dataclass(frozen=True)
@@ -167,23 +124,11 @@ def _ids(output: Path, pattern: str, column: str) -> list[str]:
     return [str(one) for table in tables for one in table.column(column).to_pylist()]
 
 
-def _be_victim(arguments: list[str], log: str, environment: dict[str, str]) -> None:
-    """Be the command, with the given environment and all that it prints in a file."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    os.environ.clear()
-    os.environ.update(environment)
-    from flows import cli
-
-    if path := environment.get(CALLS):
+def _note() -> None:
+    if path := os.environ.get(CALLS):
         _note_calls(path)
-    if path := environment.get(POINTS):
+    if path := os.environ.get(POINTS):
         _note_points(path)
-    sys.argv = ["affectory", *arguments]
-    cli.main()  # what it raises is printed by multiprocessing, which then exits with 1
 
 
 def _note_calls(path: str) -> None:

@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from flows.progress import SilentProgress
 from flows.recipe import load_recipe
 from flows.release import Release
 from flows.runs import open_run_of, read_inputs
+from tests.flows.forked import Forked
 
 STORIES = Path(__file__).parents[2] / "recipes" / "stories"
 
@@ -53,12 +55,16 @@ def rows(output: Path, pattern: str = "data/utterances/*.parquet") -> list[dict[
 def command(
     *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 240
 ) -> subprocess.CompletedProcess[str]:
-    """Run `affectory ...` as a user would."""
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={**os.environ, **(env or {})},
-        check=False,
-    )
+    """Run `affectory ...` to its end; where variables are given, which an import may read, as a user would."""
+    if env:
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **env},
+            check=False,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        ended = Forked(arguments, Path(folder) / "out", Path(folder) / "err").wait(timeout)
+    return subprocess.CompletedProcess([*arguments], ended.code, ended.text, ended.errors)
