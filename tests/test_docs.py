@@ -60,6 +60,7 @@ SPOKEN = (
     "speech={voice: {backend: tone}, listener: {backend: quiet}, max_wer: 1, min_dnsmos: 1, min_similarity: -1, "
     "takes: 1, of: [utterances]}"
 )
+FEWER = ("utterances.rows=20", "utterances.contextual_rows=20", "dialogues.rows=2")
 REPOSITORIES = {"publish": "me/tiny", "schedule": "me/weekly"}
 
 
@@ -105,19 +106,18 @@ def test_the_commands_run_as_the_readme_says(tmp_path):
                     arguments = [*arguments[:2], "--once", *arguments[4:]]
                 if arguments[0] in {"plan", "build", "measure-reader", "schedule"}:
                     writer = "writer={backend: echo, licence: Apache-2.0}"
-                    for setting in (writer, "encoder={backend: hashed}", "loop={rank: 14, score: 0}", SPOKEN):
+                    for setting in (writer, "encoder={backend: hashed}", "loop={rank: 14, score: 0}", SPOKEN, *FEWER):
                         arguments += ["--set", setting]
                 if arguments[0] == "train-reader":
                     arguments += ["--hashed"]
                 if arguments[0] == "evaluate":
                     arguments += ["--encoder", "hashed"]
                 if arguments[0] == "review":  # serves until it is ended
-                    with served(Path(arguments[1]), env={"PYTHONPATH": str(ROOT)}) as server:
+                    with served(Path(arguments[1])) as server:
                         assert server.send("GET", "/").status == 200
                         server.end()
                     continue
-                more = on_hub if "--repo" in arguments else {}
-                result = command(*arguments, env={"PYTHONPATH": str(ROOT), **more})
+                result = command(*arguments, env=on_hub if "--repo" in arguments else None)
                 assert result.returncode == 0, result.stdout + result.stderr
             assert hub.repos["me/tiny"].tags.keys() == {"v1"}
             assert hub.repos["me/weekly"].tags.keys() == {"v1", "v2"}

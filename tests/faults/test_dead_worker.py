@@ -76,6 +76,7 @@ def assert_as_alone(build: "subprocess.Popen[str]", output: Path, alone: tuple[P
     assert "no model was called" in again.stdout
 
 
+@pytest.mark.soak
 def test_a_node_of_ray_is_killed_on_the_way(alone, tmp_path):
     output = tmp_path / "out"
     with (

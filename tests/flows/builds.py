@@ -55,16 +55,16 @@ def rows(output: Path, pattern: str = "data/utterances/*.parquet") -> list[dict[
 def command(
     *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 240
 ) -> subprocess.CompletedProcess[str]:
-    """Run `affectory ...` to its end; where variables are given, which an import may read, as a user would."""
-    if env:
+    """Run `affectory ...` to its end: as a user would where a variable is given that imports read, forked otherwise."""
+    if any(name.startswith(("HF_", "PYTHON")) for name in env or {}):
         return subprocess.run(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=timeout,
-            env={**os.environ, **env},
+            env={**os.environ, **(env or {})},
             check=False,
         )
     with tempfile.TemporaryDirectory() as folder:
-        ended = Forked(arguments, Path(folder) / "out", Path(folder) / "err").wait(timeout)
+        ended = Forked(arguments, Path(folder) / "out", Path(folder) / "err", env).wait(timeout)
     return subprocess.CompletedProcess([*arguments], ended.code, ended.text, ended.errors)

@@ -3,35 +3,32 @@
 
 import http.client
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.flows.forked import Forked
+
 
 class Server:
     """A running `affectory review`."""
 
     def __init__(self, root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "review", str(root), "--port", "0", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **(env or {})},
-        )
-        assert self.process.stdout is not None
-        self.url, told = "", []
+        self._told = tempfile.TemporaryDirectory()
+        self._out = Path(self._told.name) / "out"
+        self.command = Forked(["review", root, "--port", "0", *arguments], self._out, self._out, env)
+        self.process = self.command.process
+        self.url = ""
         while not self.url:
-            told.append(self.process.stdout.readline())
-            assert told[-1], (told, self.process.communicate()[1])
-            self.url = (re.findall(r"http://\S+", told[-1]) or [""])[0]
+            assert self.process.is_alive(), self._out.read_text()
+            time.sleep(0.02)
+            self.url = (re.findall(r"(http://\S+)\s", self._out.read_text()) or [""])[0]
         self.address = urlsplit(self.url).netloc
 
     def send(
@@ -63,11 +60,17 @@ class Server:
         return str(json.loads(content)["key"])
 
     def end(self) -> str:
-        """Press Ctrl-C, and give what the command says then."""
-        self.process.send_signal(signal.SIGINT)
-        said, errors = self.process.communicate(timeout=30)
-        assert self.process.returncode == 0, errors
-        return said
+        """Press Ctrl-C, and give what the command has said."""
+        self.command.send(signal.SIGINT)
+        ended = self.command.wait(30)
+        assert ended.code == 0, ended.text
+        return ended.text
+
+    def kill(self) -> None:
+        """End it whatever it is at."""
+        self.process.kill()
+        self.process.join()
+        self._told.cleanup()
 
 
 @contextmanager
@@ -77,6 +80,4 @@ def served(root: Path, *arguments: str, env: Mapping[str, str] | None = None) ->
     try:
         yield server
     finally:
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.communicate()
+        server.kill()

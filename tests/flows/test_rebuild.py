@@ -2,22 +2,21 @@
 """Who has the card and the stories can make the release again: the card alone leads to the same manifest."""
 
 import json
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
-from pathlib import Path
+
+import pytest
 
 from flows.manifest import read_manifest
 from generators.prompts import DIALOGUE_PROMPTS, PROMPTS, load_prompt
-from tests.flows.builds import STORIES, build_in_turn, rows, write_recipe
+from tests.flows.builds import STORIES, build_in_turn, command, rows, write_recipe
 from tests.flows.test_dialogues import DIALOGUES, READ
 from tests.flows.test_speech import SPEECH
 
 
-def test_the_card_alone_rebuilds_the_release(tmp_path):
+@pytest.mark.usefixtures("prefect_server")
+def test_the_card_alone_rebuilds_the_release(tmp_path, monkeypatch):
     given = tmp_path / "given"
     given.mkdir()
     shutil.copytree(STORIES, given / "stories")
@@ -42,15 +41,8 @@ def test_the_card_alone_rebuilds_the_release(tmp_path):
     text = re.search(r"^```json\n(\{.*?\n\})\n```$", card, flags=re.DOTALL | re.MULTILINE)
     assert text
     (stranger / told[1]).write_text(text[1], encoding="utf-8")
-    ran = subprocess.run(
-        [sys.executable, "-m", "flows.cli", *shlex.split(told[2])],
-        cwd=stranger,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    monkeypatch.chdir(stranger)
+    ran = command(*shlex.split(told[2]))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     again = stranger / "outputs" / json.loads(text[1])["name"]
     assert {file.path: file.sha256 for file in read_manifest(again).files} == {

@@ -190,8 +190,7 @@ def test_a_server_that_is_gone_loses_nothing_that_was_told_as_stored(release, br
     with served(release, "--items", "4") as server:
         enter(page, server.url, "Ida")
         answer(page, ("joy", "1"))
-        server.process.kill()
-        server.process.wait()
+        server.kill()
         page.keyboard.press("-")
         page.keyboard.press("Enter")
         expect(page.locator("#rate .problem")).to_contain_text("does not answer")

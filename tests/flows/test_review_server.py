@@ -150,6 +150,7 @@ def test_what_was_answered_survives_the_server(release):  # noqa: F811
         assert server.send("POST", f"/raters/{key}/items/{first}", {"labels": labels}).status == 200
         assert server.send("POST", f"/raters/{key}/items/{second}", {"labels": []}).status == 200
         server.process.kill()
+        server.process.join()
     with served(release, "--items", "5") as server:
         key = server.begin("ann")
         assert server.get(f"/raters/{key}")["answered"] == [first, second]

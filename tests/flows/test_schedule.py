@@ -96,6 +96,7 @@ def heard(api, dataset, what):
     return found
 
 
+@pytest.mark.soak
 def test_a_schedule_fires_twice_and_a_failed_version_leaves_the_last_good_one(recipe, tmp_path, server):
     root = tmp_path / "feelings"
     with LoopbackHub() as hub:
@@ -150,6 +151,7 @@ def prefect(*arguments, folder, api):
     return done.stdout
 
 
+@pytest.mark.soak
 def test_a_worker_makes_the_version_of_the_deployment_in_prefect_yaml(recipe, tmp_path, repository, server):
     shutil.copy(repository / "prefect.yaml", tmp_path)
     prefect("work-pool", "create", "affectory", "--type", "process", folder=tmp_path, api=server)

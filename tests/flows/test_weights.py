@@ -254,6 +254,7 @@ def test_dequantising_needs_its_packages(tmp_path: Path, cache: Path, monkeypatc
 
 
 @pytest.mark.model
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore")
 def test_a_dequantised_model_is_a_folder_that_is_made_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gguf = resolve_weights(WeightsSpec(package="smollm2-135m"), cache=cache).path

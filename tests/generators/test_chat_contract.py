@@ -74,7 +74,7 @@ def settings_for(backend: str, request: pytest.FixtureRequest) -> ChatSettings:
         "echo",
         "openai",
         pytest.param("llama", marks=real),
-        pytest.param("vllm", marks=real),
+        pytest.param("vllm", marks=(*real, pytest.mark.soak)),
         pytest.param("server", marks=(*real, pytest.mark.server, pytest.mark.soak)),
     ],
 )

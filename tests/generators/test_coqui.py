@@ -194,6 +194,7 @@ def differ(one: Samples, other: Samples) -> bool:
     return len(one) != len(other) or bool(np.abs(one - other).max() > 1e-4)
 
 
+@pytest.mark.soak
 @coqui()
 def test_a_build_speaks_with_it_and_its_licence_keeps_the_clips_here(tmp_path: Path) -> None:
     (tmp_path / "vits").mkdir()
