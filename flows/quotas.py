@@ -74,7 +74,7 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
     story_splits = run.splits_of(pair.story_id for pair in evidence)
     _check_feedable(run, quotas, evidence)
     rounds: list[Round] = []
-    standing, tally = Standing(), _Tally()
+    tally = _Tally()
     spent = ""
     while True:
         spent = spent or budget_spent(run, UTTERANCES)
@@ -85,7 +85,7 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
                 evidence,
                 story_splits,
                 quotas,
-                standing,
+                tally.standing(run.recipe.loop.worn_out),
                 seed=run.recipe.seed,
                 first_shard=first_shard,
                 shard_rows=run.recipe.shard_rows,
@@ -100,7 +100,7 @@ def fill_quotas(run: Run, evidence: Sequence[Evidence], make_all: MakeAll, *, go
         if worked.rows:
             rounds.append(worked)
             tally.add(run, worked)
-            standing = tally.standing(run.recipe.loop.worn_out)
+    standing = tally.standing(worn_out=None)
     accepted = {label: standing.accepted_of(label).total() for label in quotas.targets}
     short = {
         label: _why(label, spent, evidence, quotas, standing)
@@ -216,7 +216,7 @@ class _Tally:
                     self.texts.setdefault(row["intended"]["label"], []).append(row["text"])
 
     def standing(self, worn_out: int | None) -> Standing:
-        """How far the rounds have come; phrases of so many rows are worn out."""
+        """How far the rounds have come; phrases of so many rows are worn out, which takes a look at every text."""
         return Standing(
             written=tuple(self.written),
             accepted=frozenset(self.accepted),
