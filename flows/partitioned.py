@@ -19,13 +19,16 @@ from typing import Final, Literal
 import numpy as np
 
 from flows.partition_files import Array, PartitionFolder, Spread, cut_on_disk, in_turn
-from validators.duplicates import Duplicate, keep_first
+from validators.duplicates import Duplicate, keep_first, near_duplicates
 from validators.nearest import DECIMALS, Heads, Nearest, Rows, Singles
 from validators.partitions import search
 
 LAST_ROWS = 16_384  # rows left undecided that are compared with each other at once, in half a second
 FROM_ROWS = 500_000  # 0.8 GB of MiniLM's vectors, and 5 minutes to look at all their pairs; see docs/scale.md
 REACH = 1.0  # exact, whatever the partitions
+MOST_VISITS = 0.2
+"""Of all partitions, by a row on average. Both steps compare 4 x visits / partitions of what all pairs are, so that a
+quarter breaks even, less what each partition costs. A million made-up rows visited 0.65 of 1,024."""
 FOLDER = "neighbours"
 UNDECIDED, NEWLY_KEPT, KEPT, DROPPED = range(4)
 UNITS: Final = 10**DECIMALS  # similarities are whole numbers of these on disk
@@ -43,6 +46,8 @@ class PartitionedSearch:
     reach: float = REACH
     count: int | None = None
     """How many partitions; None leaves it to the number of rows."""
+    most_visits: float = MOST_VISITS
+    """Where rows visit a larger share of the partitions, which then hardly part them, all are compared with all."""
     spread: Spread = in_turn
 
     def room(self, n_rows: int, dimensions: int) -> Singles:
@@ -57,6 +62,8 @@ class PartitionedSearch:
             count = cut_on_disk(
                 folder, ids, threshold=similarity, reach=self.reach, count=self.count, spread=self.spread
             )
+            if len(folder.read("visitors")) > self.most_visits * count * len(ids):
+                return near_duplicates(ids, folder.read("vectors"), similarity=similarity)
             decide(folder, count, self.spread)
             keepers, near = folder.read("keepers"), folder.read("similarities")
             dropped = np.flatnonzero(folder.read("states") == DROPPED)

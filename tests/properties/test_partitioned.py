@@ -35,7 +35,7 @@ def small(monkeypatch):
 
 def search(folder: Path, ids: list[str], vectors: Vectors, similarity: float, **options) -> list[Duplicate]:
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    searched = PartitionedSearch(folder / "search", **options)
+    searched = PartitionedSearch(folder / "search", **{"most_visits": 1.0, **options})
     searched.room(*vectors.shape)[:] = vectors[order]
     return searched.near_duplicates([ids[row] for row in order], similarity=similarity)
 
@@ -83,6 +83,24 @@ def test_real_sizes_agree_and_take_a_bound(tmp_path):
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     assert nearest.bound_of(vectors, np.arange(len(vectors)), lengths, 0.9) is not None
     assert search(tmp_path, ids, vectors, 0.9) == expected
+    assert not (tmp_path / "search").exists()
+
+
+@pytest.mark.parametrize(("most_visits", "partitioned_"), [(0.0, False), (1.0, True)])
+def test_where_partitions_hardly_part_the_rows_all_are_compared(tmp_path, monkeypatch, most_visits, partitioned_):
+    vectors = make_vectors(2000, seed=4)
+    ids = [f"{row:05}" for row in range(len(vectors))]
+    steps = []
+    decide = partitioned.decide
+
+    def noted(*given):
+        steps.append("decided")
+        decide(*given)
+
+    monkeypatch.setattr(partitioned, "decide", noted)
+    found = search(tmp_path, ids, vectors, 0.9, count=8, most_visits=most_visits)
+    assert found == near_duplicates(ids, vectors, similarity=0.9)
+    assert bool(steps) is partitioned_
     assert not (tmp_path / "search").exists()
 
 
