@@ -19,10 +19,10 @@ speech: setup-speech          ## build a small real dataset of clips into output
 	$(BIN)/affectory build recipes/speech.yaml
 
 test: lint                    ## all checks: ruff, mypy, tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 faults: setup-dev             ## what takes long: the whole kill matrix, 50,000 rows, real servers, and the mutants
-	$(BIN)/python -m pytest --soak --numprocesses 2 --dist loadfile -m 'fault or soak'
+	$(BIN)/python -m pytest --soak --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'fault or soak'
 	$(BIN)/python -m tests.faults.mutants
 
 lint: setup-dev

@@ -18,6 +18,9 @@ os.environ.update(
 )
 
 
+LONGEST = {"test_embedded.py", "test_docs.py", "test_kill_matrix.py"}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that asks for what takes long."""
     parser.addoption(
@@ -26,7 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless it is asked for."""
+    """Leave out what takes minutes, unless it is asked for, and begin with the files that take long."""
+    first = {item.path for item in items if item.get_closest_marker("model")}
+    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in first))
     if not config.getoption("--soak"):
         for item in items:
             if item.get_closest_marker("soak"):

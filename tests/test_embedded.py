@@ -18,8 +18,10 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
     from datasets import load_dataset
 
+    # one thread, since other tests have the other core; threads that wait for each other would all but stand still
+    overrides = ["writer.threads=1"]
     # what the author says and what the model finds, so that all prompts are asked
-    overrides = ["stories.limit=2", "stories.sections=2", "stories.evidence=both"]
+    overrides += ["stories.limit=2", "stories.sections=2", "stories.evidence=both"]
     overrides += ["utterances.rows=3", "utterances.contextual_rows=1"]
     overrides += ["floors={kept_rows: 1, labels: 1, kept_dialogues: 0}", "utterances.tries=1"]
     overrides += ["dialogues.rows=1", "dialogues.tries=1", "speech.renderings=[]", "speech.takes=1"]
