@@ -87,6 +87,7 @@ bench: setup-dev                ## benchmarks; each prints ratios measured in on
 	$(BIN)/python -m tests.benchmarks.bench_trajectories
 	$(BIN)/python -m tests.benchmarks.bench_shards
 	$(BIN)/python -m tests.benchmarks.bench_server
+	$(BIN)/python -m tests.benchmarks.bench_writing
 	$(BIN)/python -m tests.benchmarks.bench_overhead
 	$(BIN)/python -m tests.benchmarks.bench_vllm
 
