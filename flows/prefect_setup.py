@@ -52,18 +52,28 @@ def prefect_api(*, schedules: bool = False, meanwhile: Callable[[], None] | None
     url = f"http://127.0.0.1:{port}/api"
     server = _start_server(port, schedules)
     try:
-        os.environ["PREFECT_API_URL"] = url  # read when Prefect is imported, which may be `meanwhile`
+        os.environ["PREFECT_API_URL"] = url
+        have_prefect_read()
         if meanwhile is not None:
             meanwhile()
         _wait_until_ready(url, server)
         yield url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
+        have_prefect_read()
         server.terminate()
         try:
             server.wait(timeout=10)
         except subprocess.TimeoutExpired:
             server.kill()
+
+
+def have_prefect_read() -> None:
+    """Have Prefect read the environment again, if it is imported already; else it does so when it is, `meanwhile`."""
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()  # else it starts a server of its own, or asks one that has ended
 
 
 def _start_server(port: int, schedules: bool) -> subprocess.Popen[bytes]:

@@ -18,7 +18,8 @@ os.environ.update(
 )
 
 
-LONGEST = {"test_embedded.py", "test_docs.py", "test_kill_matrix.py"}
+LONGEST = {"test_docs.py", "test_kill_matrix.py"}
+ALONE = {"test_embedded.py"}  # its engine has two threads, which all but stand still where other tests have a core
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,9 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless it is asked for, and begin with the files that take long."""
+    """Leave out what takes minutes, unless asked for; begin with what takes long, end with what needs all cores."""
     first = {item.path for item in items if item.get_closest_marker("model")}
-    items.sort(key=lambda item: (item.path.name not in LONGEST, item.path not in first))
+    items.sort(key=lambda item: (item.path.name in ALONE, item.path.name not in LONGEST, item.path not in first))
     if not config.getoption("--soak"):
         for item in items:
             if item.get_closest_marker("soak"):
@@ -41,7 +42,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @contextmanager
 def own_prefect(home: Path, *, schedules: bool = False) -> Iterator[str]:
     """A Prefect server with a database of its own."""
-    from flows.prefect_setup import prefect_api
+    from flows.prefect_setup import have_prefect_read, prefect_api
 
     before = {name: os.environ.get(name) for name in ("PREFECT_HOME", "PREFECT_API_URL")}
     os.environ.pop("PREFECT_API_URL", None)
@@ -55,6 +56,7 @@ def own_prefect(home: Path, *, schedules: bool = False) -> Iterator[str]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        have_prefect_read()
 
 
 @pytest.fixture(scope="session")

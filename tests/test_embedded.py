@@ -18,11 +18,9 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
     from datasets import load_dataset
 
-    # one thread, since other tests have the other core; threads that wait for each other would all but stand still
-    overrides = ["writer.threads=1"]
     # what the author says and what the model finds, so that all prompts are asked
-    overrides += ["stories.limit=2", "stories.sections=2", "stories.evidence=both"]
-    overrides += ["utterances.rows=3", "utterances.contextual_rows=1"]
+    overrides = ["stories.limit=3", "stories.sections=3", "stories.evidence=both"]
+    overrides += ["utterances.rows=6", "utterances.contextual_rows=2"]
     overrides += ["floors={kept_rows: 1, labels: 1, kept_dialogues: 0}", "utterances.tries=1"]
     overrides += ["dialogues.rows=1", "dialogues.tries=1", "speech.renderings=[]", "speech.takes=1"]
     release = run_build(RECIPES / "tiny.yaml", tmp_path / "tiny", *overrides)

@@ -11,6 +11,7 @@ import pytest
 
 from flows.manifest import verify_release
 from generators.backends import echo
+from tests.conftest import own_prefect
 from tests.flows.builds import command, rows, run_build, write_recipe
 from validators.errors import DeferredError, RecipeMismatchError
 
@@ -169,3 +170,13 @@ def test_no_key_of_the_environment_reaches_the_folder(tmp_path, monkeypatch):
     for path in (tmp_path / "out").rglob("*"):
         if path.is_file():
             assert b"hf_aaaa" not in path.read_bytes()
+
+
+@pytest.mark.server
+def test_prefect_asks_the_server_of_the_moment(tmp_path, prefect_server):
+    from prefect.settings import get_current_settings
+
+    asked = get_current_settings().api
+    with own_prefect(tmp_path / "other") as url:
+        assert get_current_settings().api.url == url != prefect_server
+    assert asked.url == get_current_settings().api.url == prefect_server
