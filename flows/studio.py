@@ -8,7 +8,6 @@ needs and started no thread.
 
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -32,7 +31,7 @@ from validators.speech_records import PlannedClip
 from validators.taxonomy import Label
 
 # a fork of this process would copy the threads and locks of its engines
-_CONTEXT = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+_CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["flows.studio"])
 
 
