@@ -23,6 +23,7 @@ from tests.faults.victims import ALL, TEXT, Case, new_case
 from tests.flows.builds import build_in_turn
 
 EVERY_S = 30.0
+HUNG_S = 1800.0  # a build that takes longer; another process may hold the machine for minutes
 SPOKEN_EVERY = 6  # builds with dialogues and speech, which take several times as long
 
 
@@ -83,7 +84,7 @@ def _build_with_kills(case: Case, chance: random.Random, seconds: float, counted
         if number < chance.randint(1, 4):
             time.sleep(chance.uniform(0.05, 1.0) * seconds)
             victim.send(chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
-        ended = victim.wait()
+        ended = victim.wait(HUNG_S)
         if ended.code == 0:
             return
         counted.kills += 1
