@@ -17,21 +17,18 @@ from flows.dialogue_plans import openings_of, wanted_of
 from flows.dialogue_role import Dialogues
 from flows.dialogues import STAGE, make_dialogues
 from flows.done_records import DoneRecord
-from flows.duplicates import repeated_row
+from flows.duplicates import Written, keep_unrepeated, unrepeated_ids
 from flows.earlier import whole_text
-from flows.partitioned import FOLDER, PartitionedSearch
 from flows.runs import Run
 from flows.shards import MakeAll, Shards, budget_spent
 from generators.dialogues.plans import plan_dialogues
 from validators.dialogue_records import PlannedDialogue
 from validators.dialogue_schemas import DIALOGUES, PLANNED_DIALOGUES
-from validators.duplicates import find_duplicates
 from validators.records import Evidence, Utterance
 from validators.schemas import REJECTED, to_records, to_table
 
 PLAN = "dialogue_plan"
 DUPLICATES = "dialogue_duplicates"
-KEPT = pa.schema([pa.field("dialogue_id", pa.string(), nullable=False)])
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def fill_dialogues(
         if not worked.rows:
             break
         rounds.append(worked)
-        n_kept = len(_kept_ids(run, len(rounds)))
+        n_kept = len(unrepeated_ids(run, DUPLICATES, range(len(rounds))))
     return _gather(run, role, rounds, spent)
 
 
@@ -148,47 +145,18 @@ def _work(
 
 
 def drop_repeated(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
-    """Keep the ids of a round's dialogues that repeat none, of earlier versions neither; each dropped one names it."""
-    earlier = _read(run, range(min(shards))).filter(pc.field("dialogue_id").isin(_kept_ids(run, number)))
-    written = _read(run, shards)
-    new_ids = {str(row) for row in written.column("dialogue_id").to_pylist()}
-    rows = {row["dialogue_id"]: row for row in pa.concat_tables([earlier, written]).to_pylist()}
-    before = run.inputs.earlier.dialogues
-    found = find_duplicates(
-        [*before, *rows],
-        [*before.values(), *(whole_text(row["turns"]) for row in rows.values())],
-        run.inputs.models.open_encoder(),
-        similarity=run.recipe.duplicates.similarity,
-        large=PartitionedSearch(run.folder.work / FOLDER),
-    )
-    rejected = [
-        repeated_row(
-            duplicate,
-            DUPLICATES,
-            label="",
-            seed=rows[duplicate.row_id]["seed"],
-            reply=whole_text(rows[duplicate.row_id]["turns"]),
-        )
-        for duplicate in found
-        if duplicate.row_id in new_ids
-    ]
-    dropped = {row.planned_id for row in rejected}
-    kept = [row for row in rows if row in new_ids - dropped]
-    run.progress.advance(DUPLICATES, kept=len(kept), rejected=len(rejected))
-    return run.folder.write_shard(
-        DUPLICATES,
-        number,
-        planned=len(new_ids),
-        kept=pa.table({"dialogue_id": pa.array(kept, pa.string())}, schema=KEPT),
-        rejected=to_table(rejected, REJECTED),
-    )
+    """Keep the dialogues of a round that repeat none, by their lines, of earlier versions neither."""
+    written = {
+        row["dialogue_id"]: Written(whole_text(row["turns"]), "", row["seed"]) for row in _read(run, shards).to_pylist()
+    }
+    return keep_unrepeated(run, DUPLICATES, number, written, run.inputs.earlier.dialogues)
 
 
 def _gather(run: Run, role: Dialogues, rounds: Sequence[Round], spent: str) -> Talked:
     indexes = [index for one in rounds for index in one.shards(role.shard_rows)]
-    repeated = [run.folder.read_shard(DUPLICATES, one.number)[1] for one in rounds]
-    lost = [run.folder.read_shard(STAGE, index)[1] for index in indexes]
-    kept = _read(run, indexes).filter(pc.field("dialogue_id").isin(_kept_ids(run, len(rounds))))
+    repeated = [run.folder.read_rejected(DUPLICATES, one.number) for one in rounds]
+    lost = [run.folder.read_rejected(STAGE, index) for index in indexes]
+    kept = _read(run, indexes).filter(pc.field("dialogue_id").isin(unrepeated_ids(run, DUPLICATES, range(len(rounds)))))
     planned = tuple(row for one in rounds for row in one.rows)
     short = ""
     if kept.num_rows < role.rows:
@@ -208,12 +176,7 @@ def _gather(run: Run, role: Dialogues, rounds: Sequence[Round], spent: str) -> T
 
 
 def _read(run: Run, shards: Sequence[int]) -> pa.Table:
-    return pa.concat_tables([DIALOGUES.empty_table(), *(run.folder.read_shard(STAGE, index)[0] for index in shards)])
-
-
-def _kept_ids(run: Run, n_rounds: int) -> "pa.Array[pa.StringScalar]":
-    tables = [run.folder.read_shard(DUPLICATES, number)[0].column("dialogue_id") for number in range(n_rounds)]
-    return pa.chunked_array([chunk for column in tables for chunk in column.chunks], pa.string()).combine_chunks()
+    return pa.concat_tables([DIALOGUES.empty_table(), *(run.folder.read_kept(STAGE, index) for index in shards)])
 
 
 def _records(run: Run, indexes: Sequence[int]) -> list[DoneRecord]:

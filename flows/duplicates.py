@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The duplicate stage: after each round, its rows against each other, those of earlier rounds and earlier versions."""
+"""The duplicate stage: after each round, its rows against each other, those of earlier rounds and earlier versions.
 
-from collections.abc import Iterable, Sequence
+Rows of earlier rounds and versions stay, so they are compared with new ones alone; their vectors lie beside their ids,
+so that each row is encoded once.
+"""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,80 +16,105 @@ from flows.done_records import DoneRecord
 from flows.partitioned import FOLDER, PartitionedSearch
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
-from validators.duplicates import Duplicate, find_duplicates
+from validators.duplicates import Duplicate, Settled, add_rows, encode
 from validators.records import RejectedRow
-from validators.schemas import REJECTED, UTTERANCES, to_table
+from validators.schemas import REJECTED, to_table
 
 STAGE = "duplicates"
-KEPT = pa.schema([pa.field("utterance_id", pa.string(), nullable=False)])
+UNIQUE = pa.schema(
+    [
+        pa.field("row_id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("vector", pa.large_list(pa.float32()), nullable=False),
+    ]
+)
+
+
+class Written(NamedTuple):
+    """A row of a round, as it is compared, and named where it is rejected."""
+
+    text: str
+    label: str
+    seed: int
 
 
 def drop_duplicates(run: Run, number: int, shards: Sequence[int]) -> DoneRecord:
-    """Keep the ids of a round's rows that repeat no other; each dropped row names the one it repeats and how closely.
+    """Keep the rows of a round that repeat no other; `shards` are those of the round."""
+    columns = ["utterance_id", "text", "intended", "seed"]
+    written = {
+        row["utterance_id"]: Written(row["text"], row["intended"]["label"], row["seed"])
+        for index in shards
+        for row in run.folder.read_kept(UTTERANCES_STAGE, index, columns).to_pylist()
+    }
+    return keep_unrepeated(run, STAGE, number, written, run.inputs.earlier.utterances)
 
-    `shards` are those of the round; earlier rounds have the lower numbers, and their rows always stay, as do those of
-    earlier versions, which are named `<number of the version>/<id>`.
+
+def keep_unrepeated(
+    run: Run, stage: str, number: int, written: Mapping[str, Written], earlier: Mapping[str, str]
+) -> DoneRecord:
+    """Keep the rows that repeat no other, of any stage; each dropped row names the one it repeats and how closely.
+
+    Rows of earlier versions are named `<number of the version>/<id>`.
     """
-    earlier = _kept_before(run, number, range(min(shards)))
-    written = _read(run, shards)
-    new_ids = {str(utterance_id) for utterance_id in written.column("utterance_id").to_pylist()}
-    written = pa.concat_tables([earlier, written])
-    ids = [str(utterance_id) for utterance_id in written.column("utterance_id").to_pylist()]
-    before = run.inputs.earlier.utterances
-    found = find_duplicates(
-        [*before, *ids],
-        [*before.values(), *(str(text) for text in written.column("text").to_pylist())],
+    repeated, stay = add_rows(
+        _settled(run, stage, number, earlier),
+        list(written),
+        [row.text for row in written.values()],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
         large=PartitionedSearch(run.folder.work / FOLDER),
     )
-    position = {utterance_id: row for row, utterance_id in enumerate(ids)}
-    rejected = [
-        repeated_row(
-            duplicate,
-            STAGE,
-            label=written.column("intended")[position[duplicate.row_id]]["label"].as_py(),
-            seed=written.column("seed")[position[duplicate.row_id]].as_py(),
-            reply=written.column("text")[position[duplicate.row_id]].as_py(),
-        )
-        for duplicate in found
-        if duplicate.row_id in new_ids
-    ]
-    dropped = {row.planned_id for row in rejected}
-    kept = [utterance_id for utterance_id in ids if utterance_id in new_ids - dropped]
-    run.progress.advance(STAGE, kept=len(kept), rejected=len(rejected))
+    rejected = [_repeated_row(duplicate, stage, written[duplicate.row_id]) for duplicate in repeated]
+    run.progress.advance(stage, kept=len(stay.ids), rejected=len(rejected))
     return run.folder.write_shard(
-        STAGE,
-        number,
-        planned=len(new_ids),
-        kept=pa.table({"utterance_id": pa.array(kept, pa.string())}, schema=KEPT),
-        rejected=to_table(rejected, REJECTED),
+        stage, number, planned=len(written), kept=_to_table(stay), rejected=to_table(rejected, REJECTED)
     )
 
 
-def repeated_row(duplicate: Duplicate, stage: str, *, label: str, seed: int, reply: str) -> RejectedRow:
-    """Reject a row that repeats another, of any stage: it names the one that stays and how closely."""
+def unrepeated_ids(run: Run, stage: str, rounds: Iterable[int]) -> "pa.Array[pa.StringScalar]":
+    """The ids of the rows that some rounds kept."""
+    kept = [run.folder.read_kept(stage, number, ["row_id"]) for number in rounds]
+    return pa.concat_tables([UNIQUE.empty_table().select(["row_id"]), *kept]).column("row_id").combine_chunks()
+
+
+def _repeated_row(duplicate: Duplicate, stage: str, row: Written) -> RejectedRow:
     return RejectedRow(
         planned_id=duplicate.row_id,
         stage=stage,
         gate="duplicates",
         reason=f"{duplicate.kind}_duplicate",
         detail=f"of {duplicate.kept_id}, cosine {duplicate.similarity:.4f}",
-        label=label,
+        label=row.label,
         attempt=1,
-        seed=seed,
-        reply=reply,
+        seed=row.seed,
+        reply=row.text,
     )
 
 
-def _read(run: Run, shards: Iterable[int]) -> pa.Table:
-    columns = ["utterance_id", "text", "intended", "seed"]
-    tables = [run.folder.read_kept(UTTERANCES_STAGE, index).select(columns) for index in shards]
-    return pa.concat_tables([UTTERANCES.empty_table().select(columns), *tables])
+def _settled(run: Run, stage: str, number: int, earlier: Mapping[str, str]) -> Settled:
+    """The rows of earlier versions, and those that earlier rounds kept."""
+    tables = [run.folder.read_kept(stage, before) for before in range(number)]
+    if earlier:
+        tables.insert(0, _earlier_rows(run, f"{stage}_earlier", earlier))
+    table = pa.concat_tables([UNIQUE.empty_table(), *tables])
+    ids, texts = ([str(value) for value in table.column(name).to_pylist()] for name in ("row_id", "text"))
+    vectors = pc.list_flatten(table.column("vector")).to_numpy()
+    return Settled(ids, texts, vectors.reshape(len(ids), -1) if ids else vectors.reshape(0, 0))
 
 
-def _kept_before(run: Run, number: int, shards: Iterable[int]) -> pa.Table:
-    """The rows that earlier rounds kept."""
-    unique = [run.folder.read_kept(STAGE, earlier).column("utterance_id") for earlier in range(number)]
-    ids = pa.chunked_array([chunk for column in unique for chunk in column.chunks], pa.string())
-    return _read(run, shards).filter(pc.field("utterance_id").isin(ids.combine_chunks()))
+def _earlier_rows(run: Run, stage: str, earlier: Mapping[str, str]) -> pa.Table:
+    """The rows of earlier versions with their vectors, made in the first round."""
+    if run.folder.done(stage, 0) is None:
+        ids, texts = list(earlier), list(earlier.values())
+        rows = Settled(ids, texts, encode(ids, texts, run.inputs.models.open_encoder()))
+        run.folder.write_shard(stage, 0, planned=len(ids), kept=_to_table(rows), rejected=REJECTED.empty_table())
+    return run.folder.read_kept(stage, 0)
+
+
+def _to_table(rows: Settled) -> pa.Table:
+    n_rows, dimensions = rows.vectors.shape
+    vectors = pa.LargeListArray.from_arrays(
+        pa.array(np.arange(n_rows + 1) * dimensions, pa.int64()), pa.array(rows.vectors.reshape(-1), pa.float32())
+    )
+    columns = [pa.array(rows.ids, pa.string()), pa.array(rows.texts, pa.string()), vectors]
+    return pa.Table.from_arrays(columns, schema=UNIQUE)

@@ -23,6 +23,7 @@ RELEASE_ROWS_PER_S = 2000.0
 FILE_BYTES = 14_000  # of a shard's three files before its rows: Parquet footers with their schemas, the done-record
 ROW_BYTES = 700  # of a written row as Parquet, in its shard and in the release
 DIALOGUE_BYTES = 3_500
+VECTOR_BYTES = 1_440  # of MiniLM's 384 numbers, which hardly compress; those of the scripted encoder are mostly zeros
 REPLY_BYTES = 200  # of a stored reply: keys twice, checksum
 BYTES_PER_TOKEN = 4.2  # of its text
 READING_BYTES = 420  # stored, of one passage
@@ -218,6 +219,8 @@ def _bytes(inputs: Inputs, stages: Mapping[str, StageEstimate]) -> float:
         replies += READINGS * calls * READING_BYTES
     rows = ROW_BYTES * stages[UTTERANCES].units
     rows += DIALOGUE_BYTES * stages[DIALOGUES].units if DIALOGUES in stages else 0.0
+    if inputs.recipe.encoder.backend != "hashed":
+        rows += VECTOR_BYTES * sum(stages[name].kept for name in (UTTERANCES, DIALOGUES) if name in stages)
     sound = 2 * stages[SPEECH].n_bytes if SPEECH in stages else 0.0  # in its shard and in the release
     if inputs.recipe.speech and inputs.recipe.speech.webdataset:
         sound *= 1.5

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.duplicates import STAGE as DUPLICATES_STAGE
+from flows.duplicates import unrepeated_ids
 from flows.manifest import read_manifest, verify_release
 from flows.quotas import Filled
 from flows.runs import Run
@@ -31,13 +32,11 @@ def is_finished(run: Run) -> bool:
 def final_tables(run: Run, filled: Filled) -> tuple[pa.Table, pa.Table]:
     """Put together the rows that survived all stages, and all that did not, each in the order of their ids."""
     shards = [run.folder.read_shard(UTTERANCES_STAGE, index) for index in filled.shards]
-    judged = [run.folder.read_shard(DUPLICATES_STAGE, one.number) for one in filled.rounds]
+    repeated = [run.folder.read_rejected(DUPLICATES_STAGE, one.number) for one in filled.rounds]
     written = pa.concat_tables([UTTERANCES.empty_table(), *(kept for kept, _ in shards)])
-    unique = pa.chunked_array([chunk for ids, _ in judged for chunk in ids.column("utterance_id").chunks], pa.string())
-    kept = written.filter(pc.field("utterance_id").isin(unique.combine_chunks()))
-    rejected = pa.concat_tables(
-        [REJECTED.empty_table(), *(table for _, table in shards), *(repeated for _, repeated in judged)]
-    )
+    unique = unrepeated_ids(run, DUPLICATES_STAGE, [one.number for one in filled.rounds])
+    kept = written.filter(pc.field("utterance_id").isin(unique))
+    rejected = pa.concat_tables([REJECTED.empty_table(), *(table for _, table in shards), *repeated])
     return (
         kept.sort_by("utterance_id").cast(UTTERANCES),
         rejected.sort_by("planned_id").cast(REJECTED),

@@ -10,7 +10,7 @@ nearest is asked for, never all pairs, so that a crowd of alike rows costs no mo
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,16 +55,19 @@ class PartitionedSearch:
         shutil.rmtree(self.path, ignore_errors=True)
         return PartitionFolder(self.path).new("vectors", (n_rows, dimensions), np.float32)
 
-    def near_duplicates(self, ids: Sequence[str], *, similarity: float) -> list[Duplicate]:
-        """Search the vectors that lie in the room; ids ascend. One entry per dropped row, ordered by row id."""
+    def near_duplicates(self, ids: Sequence[str], *, similarity: float, settled: int = 0) -> list[Duplicate]:
+        """Search the vectors that lie in the room; ids ascend, after those of `settled` rows, which stay.
+
+        One entry per dropped row, ordered by row id.
+        """
         folder = PartitionFolder(self.path)
         try:
             count = cut_on_disk(
                 folder, ids, threshold=similarity, reach=self.reach, count=self.count, spread=self.spread
             )
             if len(folder.read("visitors")) > self.most_visits * count * len(ids):
-                return near_duplicates(ids, folder.read("vectors"), similarity=similarity)
-            decide(folder, count, self.spread)
+                return near_duplicates(ids, folder.read("vectors"), similarity=similarity, settled=settled)
+            decide(folder, count, self.spread, settled=settled)
             keepers, near = folder.read("keepers"), folder.read("similarities")
             dropped = np.flatnonzero(folder.read("states") == DROPPED)
             return [Duplicate(ids[row], ids[keepers[row]], int(near[row]) / UNITS, "near") for row in dropped]
@@ -72,21 +75,22 @@ class PartitionedSearch:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def decide(folder: PartitionFolder, count: int, spread: Spread) -> None:
-    """Decide all rows in rounds, into states, keepers and similarities (in millionths) by row."""
+def decide(folder: PartitionFolder, count: int, spread: Spread, *, settled: int = 0) -> None:
+    """Decide all rows but the settled ones in rounds: states, keepers and similarities (in millionths) by row."""
     n_rows = len(folder.read("vectors"))
     states = folder.new("states", (n_rows,), np.uint8)
     folder.new("keepers", (n_rows,), np.uint32)
     folder.new("similarities", (n_rows,), np.uint32)
+    states[:settled] = NEWLY_KEPT
+    if settled:
+        _drop_near(folder, states, _searched(folder, "keepers", count, spread))
     while (undecided := np.flatnonzero(states == UNDECIDED)).size:
         beaten = np.zeros(n_rows, dtype=np.bool_)
         last = _compared_at_once(folder, undecided) if undecided.size <= LAST_ROWS else None
         for found in _searched(folder, "rivals", count, spread) if last is None else [last]:
             beaten[found["row"]] = True
         states[undecided[~beaten[undecided]]] = NEWLY_KEPT
-        for found in [*([] if last is None else [last]), *_searched(folder, "keepers", count, spread)]:
-            _remember(folder, found)
-        states[states == NEWLY_KEPT] = KEPT
+        _drop_near(folder, states, [*([] if last is None else [last]), *_searched(folder, "keepers", count, spread)])
 
 
 def search_partition(path: Path, step: Step, partition: int) -> None:
@@ -122,6 +126,13 @@ def _compared_at_once(folder: PartitionFolder, rows: Rows) -> Array:
     nearest = _nearest(folder, rows)
     keep_first(nearest)
     return _found(nearest)
+
+
+def _drop_near(folder: PartitionFolder, states: Array, keepers: Iterable[Array]) -> None:
+    """Drop what is near to newly kept rows, which are new no more."""
+    for found in keepers:
+        _remember(folder, found)
+    states[states == NEWLY_KEPT] = KEPT
 
 
 def _remember(folder: PartitionFolder, found: Array) -> None:

@@ -205,11 +205,11 @@ class _Tally:
 
     def add(self, run: Run, done: Round) -> None:
         """Read what a round brought."""
-        unique = set(run.folder.read_kept(DUPLICATES, done.number).column("utterance_id").to_pylist())
+        unique = set(run.folder.read_kept(DUPLICATES, done.number, ["row_id"]).column("row_id").to_pylist())
         columns = ["utterance_id", "intended", "text", "context", "realised"]
         self.written += done.rows
         for index in done.shards(run.recipe.shard_rows):
-            for row in run.folder.read_kept(UTTERANCES, index).select(columns).to_pylist():
+            for row in run.folder.read_kept(UTTERANCES, index, columns).to_pylist():
                 if row["utterance_id"] in unique and row["realised"] is not False:
                     self.accepted.add(row["utterance_id"])
                     self.contextual += row["context"] is not None

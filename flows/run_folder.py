@@ -17,7 +17,7 @@ that was closed by an exception opens too, with fewer rows. The done-record, wri
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -221,17 +221,17 @@ class RunFolder:
 
         Page checksums alone are not enough: of 1500 flipped bits, 21 (all in the footer) gave other rows unnoticed.
         """
-        return self.read_kept(stage, index), read_parquet(self.rejected_path(stage, index))
+        return self.read_kept(stage, index), self.read_rejected(stage, index)
 
-    def read_kept(self, stage: str, index: int) -> pa.Table:
-        """Read the kept rows of a finished shard alone, checked in the same way."""
-        if self.done(stage, index) is None:
-            raise StorageError(
-                f"shard {index} of stage {stage} is missing or damaged",
-                where=str(self.kept_path(stage, index)),
-                next_step="run the same command again; the shard is made again",
-            )
-        return read_parquet(self.kept_path(stage, index))
+    def read_kept(self, stage: str, index: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the kept rows of a finished shard alone, of all or some columns, checked in the same way."""
+        self._check_done(stage, index)
+        return read_parquet(self.kept_path(stage, index), columns)
+
+    def read_rejected(self, stage: str, index: int) -> pa.Table:
+        """Read the rejected rows of a finished shard alone, checked in the same way."""
+        self._check_done(stage, index)
+        return read_parquet(self.rejected_path(stage, index))
 
     def stage_records(self, stage: str) -> list[DoneRecord]:
         """List the finished shards of a stage by index; each is verified."""
@@ -239,6 +239,14 @@ class RunFolder:
         names = [_DONE_NAME.fullmatch(path.name) for path in folder.iterdir()] if folder.is_dir() else []
         indexes = {int(name[1]) for name in names if name} | (self.mirror.indexes(stage) if self.mirror else set())
         return [record for record in (self.done(stage, index) for index in sorted(indexes)) if record is not None]
+
+    def _check_done(self, stage: str, index: int) -> None:
+        if self.done(stage, index) is None:
+            raise StorageError(
+                f"shard {index} of stage {stage} is missing or damaged",
+                where=str(self.kept_path(stage, index)),
+                next_step="run the same command again; the shard is made again",
+            )
 
     def _stage_folder(self, stage: str) -> Path:
         if _STAGE.fullmatch(stage) is None:

@@ -12,7 +12,7 @@ A block of rows meets the kept rows before it, tile by tile, and then itself: me
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -47,9 +47,18 @@ class LargeSearch(Protocol):
         """Make room for vectors, in the order of their ids."""
         ...
 
-    def near_duplicates(self, ids: Sequence[str], *, similarity: float) -> list[Duplicate]:
+    def near_duplicates(self, ids: Sequence[str], *, similarity: float, settled: int = 0) -> list[Duplicate]:
         """Search the vectors that lie in the room, as `near_duplicates` does."""
         ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """Rows that stay whatever comes: none repeats another of them. `vectors` has shape (rows, dimensions)."""
+
+    ids: Sequence[str] = ()
+    texts: Sequence[str] = ()
+    vectors: Singles = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
 
 def find_duplicates(
@@ -68,61 +77,99 @@ def find_duplicates(
     Many vectors are left to `large`, if there is one.
     Returns one entry per dropped row, ordered by row id.
     """
+    found, _ = add_rows(Settled(), ids, texts, encoder, similarity=similarity, block_rows=block_rows, large=large)
+    return found
+
+
+def add_rows(
+    settled: Settled,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    encoder: Encoder,
+    *,
+    similarity: float,
+    block_rows: int = BLOCK_ROWS,
+    large: LargeSearch | None = None,
+) -> tuple[list[Duplicate], Settled]:
+    """Find which of some rows repeat a settled row or one another, as `find_duplicates` does, and which of them stay.
+
+    Settled rows count as the first by id. They are neither encoded nor compared with each other again.
+    """
     if len(texts) != len(ids):
         raise ValueError(f"{len(texts)} texts for {len(ids)} ids")
-    _check_arguments(ids, similarity, block_rows)
+    _check_arguments([*settled.ids, *ids], similarity, block_rows)
+    known: dict[str, int] = {}
+    for row, text in enumerate(settled.texts):
+        known.setdefault(normalise(text), row)
     copies: dict[str, list[int]] = {}
     for row in _canonical_order(ids).tolist():
         copies.setdefault(normalise(texts[row]), []).append(row)
-    if not copies:
-        return []
-    firsts = [rows[0] for rows in copies.values()]
-    first_ids, first_texts = [ids[row] for row in firsts], [texts[row] for row in firsts]
-    if large and len(firsts) >= large.from_rows:
-        _encode(first_ids, first_texts, encoder, large.room)
-        near = large.near_duplicates(first_ids, similarity=similarity)
+    firsts = [rows[0] for text, rows in copies.items() if text not in known]
+    fresh = [(ids[row], texts[row]) for row in firsts]
+    n_settled = len(settled.ids)
+    # as many pairs as among the rows from which on all pairs are too many
+    many = large if large and fresh and len(fresh) * (2 * n_settled + len(fresh)) >= large.from_rows**2 else None
+    vectors = _encode(settled, fresh, encoder, many.room if many else _in_memory)
+    row_ids = [*settled.ids, *(row_id for row_id, _ in fresh)]
+    if many:
+        near = many.near_duplicates(row_ids, similarity=similarity, settled=n_settled)
     else:
-        vectors = _encode(first_ids, first_texts, encoder, _in_memory)
-        near = near_duplicates(first_ids, vectors, similarity=similarity, block_rows=block_rows)
+        near = near_duplicates(row_ids, vectors, similarity=similarity, settled=n_settled, block_rows=block_rows)
     dropped = {duplicate.row_id: duplicate for duplicate in near}
     found = list(near)
-    for first, *others in copies.values():
-        follows = dropped.get(ids[first])
-        for row in others:
+    for text, rows in copies.items():
+        follows = dropped.get(ids[rows[0]])
+        kept_id = ids[rows[0]] if text not in known else settled.ids[known[text]]
+        for row in rows if text in known else rows[1:]:
             if follows is None:
-                found.append(Duplicate(ids[row], ids[first], 1.0, "exact"))
+                found.append(Duplicate(ids[row], kept_id, 1.0, "exact"))
             else:
                 found.append(Duplicate(ids[row], follows.kept_id, follows.similarity, "near"))
-    return sorted(found, key=lambda duplicate: duplicate.row_id)
+    stay = [place for place, row in enumerate(firsts) if ids[row] not in dropped]
+    kept = [firsts[place] for place in stay]
+    new = Settled([ids[row] for row in kept], [texts[row] for row in kept], np.asarray(vectors[n_settled:])[stay])
+    return sorted(found, key=lambda duplicate: duplicate.row_id), new
+
+
+def encode(ids: Sequence[str], texts: Sequence[str], encoder: Encoder) -> Singles:
+    """Embed at least one text as the search for duplicates does; shape (rows, dimensions)."""
+    return _encode(Settled(), list(zip(ids, texts, strict=True)), encoder, _in_memory)
 
 
 def near_duplicates(
-    ids: Sequence[str], vectors: NDArray[np.float32], *, similarity: float, block_rows: int = BLOCK_ROWS
+    ids: Sequence[str],
+    vectors: NDArray[np.float32],
+    *,
+    similarity: float,
+    settled: int = 0,
+    block_rows: int = BLOCK_ROWS,
 ) -> list[Duplicate]:
     """Find the rows to drop so that no two kept rows have a cosine of `similarity` or more.
 
     `vectors` has shape (rows, dimensions), of any length but zero. In the order of ids, a row is dropped if a row kept
-    before it is that near, and names the nearest of those, the first by id among equals. Returns one entry per dropped
-    row, ordered by row id.
+    before it is that near, and names the nearest of those, the first by id among equals. The first `settled` rows come
+    before all others and are kept without being compared with each other. Returns one entry per dropped row, ordered by
+    row id.
     """
     _check_arguments(ids, similarity, block_rows)
-    if not len(ids):
+    if len(ids) == settled:
         return []
-    order = _canonical_order(ids)
+    order = np.concatenate([_canonical_order(ids[:settled]), settled + _canonical_order(ids[settled:])])
     lengths = lengths_of(ids, vectors, order)
     nearest = Nearest(vectors, order, lengths, similarity, bound_of(vectors, order, lengths, similarity))
-    keep_first(nearest, block_rows=block_rows)
+    keep_first(nearest, settled=settled, block_rows=block_rows)
     return [
         Duplicate(ids[order[row]], ids[order[nearest.keepers[row]]], float(nearest.similarities[row]), "near")
         for row in np.flatnonzero(nearest.keepers >= 0)
     ]
 
 
-def keep_first(nearest: Nearest, *, block_rows: int = BLOCK_ROWS) -> None:
-    """Decide all rows of a search in the order of ids: those without a keeper afterwards are kept."""
+def keep_first(nearest: Nearest, *, settled: int = 0, block_rows: int = BLOCK_ROWS) -> None:
+    """Decide all rows of a search but the settled ones, in order: those without a keeper afterwards are kept."""
     kept: list[Heads] = []
-    for start in range(0, len(nearest.order), block_rows):
-        positions = np.arange(start, min(start + block_rows, len(nearest.order)))
+    for positions in _blocks(np.arange(settled), block_rows):
+        _append_tiles(kept, nearest.heads(positions))
+    for positions in _blocks(np.arange(settled, len(nearest.order)), block_rows):
         block = nearest.heads(positions)
         for tile in kept:
             nearest.compare(block, tile)
@@ -171,8 +218,8 @@ def _canonical_order(ids: Sequence[str]) -> Rows:
     return np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
 
 
-def _blocks(n_rows: int, block_rows: int) -> Iterator[slice]:
-    return (slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows))
+def _blocks(rows: Rows, block_rows: int) -> Iterator[Rows]:
+    return (rows[start : start + block_rows] for start in range(0, len(rows), block_rows))
 
 
 def _check_arguments(ids: Sequence[str], similarity: float, block_rows: int) -> None:
@@ -188,18 +235,27 @@ def _in_memory(n_rows: int, dimensions: int) -> Singles:
     return np.empty((n_rows, dimensions), dtype=np.float32)
 
 
-def _encode(ids: Sequence[str], texts: Sequence[str], encoder: Encoder, room: Callable[[int, int], Singles]) -> Singles:
-    """Embed at least one text, ENCODE_ROWS at a time, as one array of shape (rows, dimensions)."""
-    vectors = _in_memory(len(texts), 0)
-    for block in _blocks(len(texts), ENCODE_ROWS):
-        encoded = encoder.encode(texts[block])
-        if block.start == 0 and encoded.ndim == 2:
-            vectors = room(len(texts), encoded.shape[1])
-        if encoded.shape != vectors[block].shape:
+def _encode(
+    settled: Settled, rows: Sequence[tuple[str, str]], encoder: Encoder, room: Callable[[int, int], Singles]
+) -> Singles:
+    """Embed rows of an id and a text, ENCODE_ROWS at a time, behind the settled ones; shape (rows, dimensions)."""
+    if not rows:
+        return settled.vectors
+    n_settled = len(settled.ids)
+    vectors = _in_memory(n_settled + len(rows), settled.vectors.shape[1])
+    for start in range(0, len(rows), ENCODE_ROWS):
+        block = rows[start : start + ENCODE_ROWS]
+        encoded = encoder.encode([text for _, text in block])
+        if start == 0 and encoded.ndim == 2:
+            vectors = room(len(vectors), vectors.shape[1] if n_settled else encoded.shape[1])
+            if n_settled:
+                vectors[:n_settled] = settled.vectors
+        place = vectors[n_settled + start : n_settled + start + len(block)]
+        if encoded.shape != place.shape:
             raise ModelError(
-                f"an array of shape {encoded.shape} came back for {len(texts[block])} texts",
-                where=f"{encoder.model}, rows {ids[block][0]} to {ids[block][-1]}",
+                f"an array of shape {encoded.shape} came back for {len(block)} texts",
+                where=f"{encoder.model}, rows {block[0][0]} to {block[-1][0]}",
                 next_step=NEXT_STEP,
             )
-        vectors[block] = encoded
+        place[:] = encoded
     return vectors

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from validators import duplicates, nearest
-from validators.duplicates import Duplicate, find_duplicates, near_duplicates, normalise
+from validators.duplicates import Duplicate, Settled, add_rows, find_duplicates, near_duplicates, normalise
 from validators.errors import ModelError
 
 Vectors = NDArray[np.float32]
@@ -166,6 +166,52 @@ def test_texts_order_independent_idempotent_and_encoded_alike(texts, random, sim
         same = normalise(text_of[duplicate.row_id]) == normalise(text_of[duplicate.kept_id])
         assert same == (duplicate.kind == "exact")
     assert find_duplicates(kept, [text_of[row_id] for row_id in kept], LetterEncoder(), similarity=similarity) == []
+
+
+@given(datasets(), st.floats(0, 1), block_sizes)
+def test_what_is_settled_stays_and_the_rest_is_decided_as_in_one_go(data, share, block_rows):
+    ids, vectors, similarity = data
+    whole = near_duplicates(ids, vectors, similarity=similarity)
+    dropped = {duplicate.row_id for duplicate in whole}
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    cut = int(share * len(ids))
+    settled = [row for row in order[:cut] if ids[row] not in dropped]
+    rows = [*reversed(settled), *reversed(order[cut:])]
+    found = near_duplicates(
+        [ids[row] for row in rows], vectors[rows], similarity=similarity, settled=len(settled), block_rows=block_rows
+    )
+    assert found == [duplicate for duplicate in whole if duplicate.row_id in {ids[row] for row in order[cut:]}]
+
+
+@given(st.lists(st.text(alphabet="abc", min_size=1, max_size=6), max_size=25), st.integers(0, 25), st.integers(0, 25))
+def test_rows_that_come_in_rounds_are_encoded_once_and_decided_as_in_one_go(texts, first, second):
+    ids = [f"u-{number:04}" for number in range(len(texts))]
+    encoder, settled, found = LetterEncoder(), Settled(), []
+    first, second = sorted((first, second))
+    for start, end in ((0, first), (first, second), (second, None)):
+        repeated, stay = add_rows(settled, ids[start:end], texts[start:end], encoder, similarity=0.9)
+        found += repeated
+        vectors = np.concatenate([settled.vectors.reshape(-1, 8), stay.vectors.reshape(-1, 8)])
+        settled = Settled([*settled.ids, *stay.ids], [*settled.texts, *stay.texts], vectors)
+    assert found == find_duplicates(ids, texts, LetterEncoder(), similarity=0.9)
+    assert set(settled.ids) == set(ids) - {duplicate.row_id for duplicate in found}
+    assert [encoder.encode([text])[0].tolist() for text in settled.texts] == settled.vectors.tolist()
+
+
+def test_a_settled_row_is_never_dropped_whatever_its_id():
+    vectors = LetterEncoder().encode(["ab", "abbb"])
+    settled = Settled(["z", "y"], ["ab", "abbb"], vectors)
+    encoder = LetterEncoder()
+    found, stay = add_rows(settled, ["b", "a", "c"], ["AB", "cc", "bbab"], encoder, similarity=0.9)
+    assert [(row.row_id, row.kept_id, row.kind) for row in found] == [("b", "z", "exact"), ("c", "y", "near")]
+    assert (stay.ids, stay.texts) == (["a"], ["cc"])
+    assert encoder.batches == [["cc", "bbab"]]
+
+
+def test_vectors_of_another_length_than_the_settled_ones_are_a_model_error():
+    settled = Settled(["a"], ["ab"], np.ones((1, 3), dtype=np.float32))
+    with pytest.raises(ModelError, match="letters@1"):
+        add_rows(settled, ["b"], ["cd"], LetterEncoder(), similarity=0.9)
 
 
 @given(st.text(max_size=20))

@@ -40,6 +40,16 @@ def search(folder: Path, ids: list[str], vectors: Vectors, similarity: float, **
     return searched.near_duplicates([ids[row] for row in order], similarity=similarity)
 
 
+def search_after(
+    folder: Path, settled: list[int], rows: list[int], ids: list[str], vectors: Vectors, similarity: float, **options
+) -> list[Duplicate]:
+    """Search rows after settled ones, of which none repeats another."""
+    order = [*settled, *rows]
+    searched = PartitionedSearch(folder / "search", **{"most_visits": 1.0, **options})
+    searched.room(len(order), vectors.shape[1])[:] = vectors[order]
+    return searched.near_duplicates([ids[row] for row in order], similarity=similarity, settled=len(settled))
+
+
 @pytest.mark.usefixtures("small")
 @settings(max_examples=40, deadline=None)  # which imports scikit-learn once, and writes files
 @given(data=datasets(), count=st.integers(1, 6), last=st.sampled_from([0, 4, 100]))
@@ -49,6 +59,27 @@ def test_agrees_with_the_search_of_all_pairs(tmp_path_factory, data, count, last
         patch.setattr(partitioned, "LAST_ROWS", last)
         found = search(tmp_path_factory.mktemp("p"), ids, vectors, similarity, count=count)
     assert found == near_duplicates(ids, vectors, similarity=similarity)
+
+
+@pytest.mark.usefixtures("small")
+@settings(max_examples=40, deadline=None)
+@given(data=datasets(), share=st.floats(0, 1), count=st.integers(1, 6), most_visits=st.sampled_from([0.0, 1.0]))
+def test_settled_rows_stay_and_the_rest_is_decided_as_in_one_go(tmp_path_factory, data, share, count, most_visits):
+    ids, vectors, similarity = data
+    whole = near_duplicates(ids, vectors, similarity=similarity)
+    dropped = {duplicate.row_id for duplicate in whole}
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    cut = int(share * len(ids))
+    settled = [row for row in order[:cut] if ids[row] not in dropped]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partitioned, "LAST_ROWS", 4)
+        found = search_after(
+            *(tmp_path_factory.mktemp("p"), settled, order[cut:], ids, vectors, similarity),
+            count=count,
+            most_visits=most_visits,
+        )
+    new = {ids[row] for row in order[cut:]}
+    assert found == [duplicate for duplicate in whole if duplicate.row_id in new]
 
 
 @pytest.mark.usefixtures("small")
@@ -93,9 +124,9 @@ def test_where_partitions_hardly_part_the_rows_all_are_compared(tmp_path, monkey
     steps = []
     decide = partitioned.decide
 
-    def noted(*given):
+    def noted(*given, **options):
         steps.append("decided")
-        decide(*given)
+        decide(*given, **options)
 
     monkeypatch.setattr(partitioned, "decide", noted)
     found = search(tmp_path, ids, vectors, 0.9, count=8, most_visits=most_visits)
@@ -152,9 +183,9 @@ def test_many_texts_are_left_to_the_large_search(tmp_path):
     asked = []
 
     class Noted(PartitionedSearch):
-        def near_duplicates(self, ids, *, similarity):
+        def near_duplicates(self, ids, *, similarity, settled=0):
             asked.append(len(ids))
-            return super().near_duplicates(ids, similarity=similarity)
+            return super().near_duplicates(ids, similarity=similarity, settled=settled)
 
     n_vectors = len({normalise(text) for text in texts})
     for from_rows, used in ((n_vectors + 1, []), (n_vectors, [n_vectors])):
