@@ -89,8 +89,8 @@ MUTANTS: Final = (
     Mutant(
         "pages are read without their checksums",
         "flows/parquet.py",
-        "page_checksum_verification=True) as file:\n        return file.read()",
-        "page_checksum_verification=False) as file:\n        return file.read()",
+        "page_checksum_verification=True) as file:\n        return file.read(",
+        "page_checksum_verification=False) as file:\n        return file.read(",
         ("tests/faults/test_f10_bit_flip.py::test_page_checksums_notice_a_flip_in_the_rows",),
     ),
     Mutant(

@@ -233,7 +233,7 @@ def test_an_engine_that_breaks_costs_the_clip_alone(recipe, built, tmp_path, opt
         *READ,
         "dialogues=null",
         f"speech.voice.options={{{option}: {word}}}",
-        "speech.timeout_s=20",  # a worker that begins opens its engines in it
+        "speech.timeout_s=10",  # a worker that begins opens its engines in it
         "gates.max_reason_share=1",
     )
     release = build_in_turn(recipe, tmp_path / "out", *overrides)
