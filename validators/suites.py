@@ -18,7 +18,7 @@ from validators.dialogue_checks import DialogueTables, dialogue_frames
 from validators.suite_checks import Check, ReleaseBounds, utterance_checks, within
 
 if TYPE_CHECKING:
-    from great_expectations.data_context import EphemeralDataContext
+    from great_expectations.core.batch_definition import BatchDefinition
 
 NAMED_IDS = 5  # offending ids to name for each failed check: enough to look them up, few enough to read
 
@@ -68,6 +68,12 @@ def judge_tables(
         store_backend_defaults=stores, progress_bars={"globally": False}, analytics_enabled=False
     )
     context = gx.get_context(mode="ephemeral", project_config=config)
+    # one for all: it holds no frame, and the context writes its whole configuration at each that is added
+    whole = (
+        context.data_sources.add_pandas("release")
+        .add_dataframe_asset("frame")
+        .add_batch_definition_whole_dataframe("whole")
+    )
     summary: list[dict[str, Any]] = []
     details: dict[str, Any] = {}
     failures: list[str] = []
@@ -77,7 +83,7 @@ def judge_tables(
     if clips is not None:
         suites += [_Suite(*parts) for parts in clip_frames(clips, bounds.labels, bounds.splits)]
     for suite in suites:
-        results = _validate(context, suite)
+        results = _validate(whole, suite)
         details[suite.name] = results
         summary += [_summarise(check, results[check.name]) for check in suite.checks]
         failures += [_say(check, results[check.name]) for check in suite.checks if not results[check.name]["success"]]
@@ -178,7 +184,7 @@ def _flatten(utterances: pd.DataFrame) -> pd.DataFrame:
     return utterances.assign(**flat)
 
 
-def _validate(context: "EphemeralDataContext", suite: _Suite) -> dict[str, dict[str, Any]]:
+def _validate(whole: "BatchDefinition[Any]", suite: _Suite) -> dict[str, dict[str, Any]]:
     """Run the checks whose column is there; return the outcome of each check by its name, as plain JSON."""
     import great_expectations as gx
 
@@ -193,8 +199,7 @@ def _validate(context: "EphemeralDataContext", suite: _Suite) -> dict[str, dict[
     expectations = [
         getattr(gx.expectations, check.expectation)(**check.arguments, meta={"check": check.name}) for check in able
     ]
-    asset = context.data_sources.add_pandas(suite.name).add_dataframe_asset(suite.name)
-    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": suite.frame})
+    batch = whole.get_batch({"dataframe": suite.frame})
     # values are left out, since they are the text of rows
     result_format: dict[str, Any] = {"result_format": "BASIC", "partial_unexpected_count": 0}
     if suite.id_column in suite.frame:

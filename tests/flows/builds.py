@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,15 @@ def rows(output: Path, pattern: str = "data/utterances/*.parquet") -> list[dict[
 
 
 def command(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, timeout: float = 240
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 240,
+    first: Callable[[], None] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `affectory ...` to its end: as a user would where a variable is given that imports read, forked otherwise."""
+    """Run `affectory ...` to its end: as a user would where a variable is given that imports read, forked otherwise.
+
+    `first` is done in the forked process before the command.
+    """
     if any(name.startswith(("HF_", "PYTHON")) for name in env or {}):
         return subprocess.run(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
@@ -66,5 +72,5 @@ def command(
             check=False,
         )
     with tempfile.TemporaryDirectory() as folder:
-        ended = Forked(arguments, Path(folder) / "out", Path(folder) / "err", env).wait(timeout)
+        ended = Forked(arguments, Path(folder) / "out", Path(folder) / "err", env, first).wait(timeout)
     return subprocess.CompletedProcess([*arguments], ended.code, ended.text, ended.errors)
