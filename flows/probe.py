@@ -78,9 +78,10 @@ def probe(inputs: Inputs, progress: Progress, keep: Path | None = None) -> Yield
 
 def _probe_evidence(run: Run, found: _Found) -> None:
     shards = evidence_shards(run)
+    n_asked = 0
     if run.recipe.stories.evidence != "given":
         shards = [_some_sections(shards, max(LEAST_SECTIONS, min(PER_SLOT * run.n_slots, MOST_ROWS)))]
-    n_asked = sum(len(sections) for shard in shards for _, sections in shard)
+        n_asked = sum(len(sections) for shard in shards for _, sections in shard)
     run.progress.begin(EVIDENCE, n_asked)
     with _sampled(run) as samples:
         records = [make_evidence(run, index, shard) for index, shard in enumerate(shards)]
