@@ -42,4 +42,15 @@ def speakable(text: str, *, most_chars: int = MOST_CHARS) -> Verdict:
 
 def split_text(text: str, piece_chars: int = PIECE_CHARS) -> list[str]:
     """Cut a text into pieces that an engine says at once, at the largest border that fits (sentence, clause, word)."""
-    return list(TextSplitter(piece_chars).chunks(text))
+    splitter = TextSplitter(piece_chars)
+    pieces: list[str] = []
+    rest = text.strip()
+    while rest:
+        piece = splitter.chunks(rest)[0]
+        # the splitter takes the border before a question mark for one between words, and would leave it a piece
+        if not rest[len(piece) :][:1].strip() or " " not in piece:
+            pieces.append(piece)
+        else:
+            pieces.append(piece.rpartition(" ")[0].rstrip())
+        rest = rest[len(pieces[-1]) :].strip()
+    return pieces

@@ -38,6 +38,13 @@ def test_pieces_hold_the_whole_text_and_are_short(sentences):
     assert all(len(piece) <= PIECE_CHARS for piece in pieces)
 
 
+def test_a_sign_stays_with_its_word():
+    words = ["x" * 30] * 6 + ["Why,", "though?"]
+    for filler in range(1, 60):
+        text = " ".join(["y" * filler, *words, "I came home late."])
+        assert " ".join(split_text(text)).split() == text.split()
+
+
 def test_a_text_is_cut_where_sentences_end():
     pieces = split_text("The bees are dead, all of them, and it is my doing. " * 10)
     assert len(pieces) > 1
