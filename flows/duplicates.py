@@ -16,7 +16,7 @@ from flows.done_records import DoneRecord
 from flows.partitioned import FOLDER, PartitionedSearch
 from flows.runs import Run
 from flows.utterances import STAGE as UTTERANCES_STAGE
-from validators.duplicates import Duplicate, Settled, add_rows, encode
+from validators.duplicates import Duplicate, Settled, encode, find_duplicates
 from validators.records import RejectedRow
 from validators.schemas import REJECTED, to_table
 
@@ -56,12 +56,12 @@ def keep_unrepeated(
 
     Rows of earlier versions are named `<number of the version>/<id>`.
     """
-    repeated, stay = add_rows(
-        _settled(run, stage, number, earlier),
+    repeated, stay = find_duplicates(
         list(written),
         [row.text for row in written.values()],
         run.inputs.models.open_encoder(),
         similarity=run.recipe.duplicates.similarity,
+        settled=_settled(run, stage, number, earlier),
         large=PartitionedSearch(run.folder.work / FOLDER),
     )
     rejected = [_repeated_row(duplicate, stage, written[duplicate.row_id]) for duplicate in repeated]

@@ -67,34 +67,19 @@ def find_duplicates(
     encoder: Encoder,
     *,
     similarity: float,
+    settled: Settled | None = None,
     block_rows: int = BLOCK_ROWS,
     large: LargeSearch | None = None,
-) -> list[Duplicate]:
+) -> tuple[list[Duplicate], Settled]:
     """Find the rows to drop so that no two kept rows have equal normalised texts or a cosine of `similarity` or more.
 
     Texts that differ in case, white space or punctuation alone share one vector: that of the first of them by id, the
     only one that is encoded and can be kept. Where that one is dropped as a near duplicate, its copies follow it.
-    Many vectors are left to `large`, if there is one.
-    Returns one entry per dropped row, ordered by row id.
+    Settled rows count as the first by id; they are neither encoded nor compared with each other again. Where there are
+    many pairs they are left to `large`, if there is one.
+    Returns one entry per dropped row, ordered by row id, and the rows that stay, which the next ones may repeat.
     """
-    found, _ = add_rows(Settled(), ids, texts, encoder, similarity=similarity, block_rows=block_rows, large=large)
-    return found
-
-
-def add_rows(
-    settled: Settled,
-    ids: Sequence[str],
-    texts: Sequence[str],
-    encoder: Encoder,
-    *,
-    similarity: float,
-    block_rows: int = BLOCK_ROWS,
-    large: LargeSearch | None = None,
-) -> tuple[list[Duplicate], Settled]:
-    """Find which of some rows repeat a settled row or one another, as `find_duplicates` does, and which of them stay.
-
-    Settled rows count as the first by id. They are neither encoded nor compared with each other again.
-    """
+    settled = settled or Settled()
     if len(texts) != len(ids):
         raise ValueError(f"{len(texts)} texts for {len(ids)} ids")
     _check_arguments([*settled.ids, *ids], similarity, block_rows)

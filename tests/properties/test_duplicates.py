@@ -4,15 +4,16 @@
 import unicodedata
 import zlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from validators import duplicates, nearest
-from validators.duplicates import Duplicate, Settled, add_rows, find_duplicates, near_duplicates, normalise
+from validators.duplicates import Duplicate, Settled, find_duplicates, near_duplicates, normalise
 from validators.errors import ModelError
 
 Vectors = NDArray[np.float32]
@@ -145,10 +146,10 @@ texts_of = st.lists(st.text(alphabet="aAbBc. !", max_size=6), max_size=25)
 def test_texts_order_independent_idempotent_and_encoded_alike(texts, random, similarity, block_rows):
     ids = [f"u-00000-{number:04}" for number in range(len(texts))]
     first_encoder, second_encoder = LetterEncoder(), LetterEncoder()
-    found = find_duplicates(ids, texts, first_encoder, similarity=similarity)
+    found, _ = find_duplicates(ids, texts, first_encoder, similarity=similarity)
     order = list(range(len(ids)))
     random.shuffle(order)
-    again = find_duplicates(
+    again, _ = find_duplicates(
         [ids[row] for row in order],
         [texts[row] for row in order],
         second_encoder,
@@ -165,35 +166,58 @@ def test_texts_order_independent_idempotent_and_encoded_alike(texts, random, sim
         assert duplicate.kept_id in kept
         same = normalise(text_of[duplicate.row_id]) == normalise(text_of[duplicate.kept_id])
         assert same == (duplicate.kind == "exact")
-    assert find_duplicates(kept, [text_of[row_id] for row_id in kept], LetterEncoder(), similarity=similarity) == []
+    texts_of_kept = [text_of[row_id] for row_id in kept]
+    assert find_duplicates(kept, texts_of_kept, LetterEncoder(), similarity=similarity)[0] == []
+
+
+class InRounds(NamedTuple):
+    """A dataset of which the first rows by id were decided before."""
+
+    settled: list[int]
+    """Rows that stay, by id."""
+    rows: list[int]
+    """Rows that are new, by id."""
+    expected: list[Duplicate]
+    """What a decision in one go says of the new ones."""
+
+
+def in_rounds(ids: Sequence[str], vectors: Vectors, similarity: float, share: float) -> InRounds:
+    """Cut a dataset after a share of its rows."""
+    whole = near_duplicates(ids, vectors, similarity=similarity)
+    dropped = {duplicate.row_id for duplicate in whole}
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    cut = int(share * len(ids))
+    new = {ids[row] for row in order[cut:]}
+    settled = [row for row in order[:cut] if ids[row] not in dropped]
+    return InRounds(settled, order[cut:], [duplicate for duplicate in whole if duplicate.row_id in new])
 
 
 @given(datasets(), st.floats(0, 1), block_sizes)
 def test_what_is_settled_stays_and_the_rest_is_decided_as_in_one_go(data, share, block_rows):
     ids, vectors, similarity = data
-    whole = near_duplicates(ids, vectors, similarity=similarity)
-    dropped = {duplicate.row_id for duplicate in whole}
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    cut = int(share * len(ids))
-    settled = [row for row in order[:cut] if ids[row] not in dropped]
-    rows = [*reversed(settled), *reversed(order[cut:])]
+    settled, new, expected = in_rounds(ids, vectors, similarity, share)
+    rows = [*reversed(settled), *reversed(new)]
     found = near_duplicates(
         [ids[row] for row in rows], vectors[rows], similarity=similarity, settled=len(settled), block_rows=block_rows
     )
-    assert found == [duplicate for duplicate in whole if duplicate.row_id in {ids[row] for row in order[cut:]}]
+    assert found == expected
 
 
+@example(["aabcc", "ac", "aac", "ac"], 0, 2)
 @given(st.lists(st.text(alphabet="abc", min_size=1, max_size=6), max_size=25), st.integers(0, 25), st.integers(0, 25))
-def test_rows_that_come_in_rounds_are_encoded_once_and_decided_as_in_one_go(texts, first, second):
+def test_rows_that_come_in_rounds_are_encoded_once_and_the_same_ones_stay(texts, first, second):
     ids = [f"u-{number:04}" for number in range(len(texts))]
     encoder, settled, found = LetterEncoder(), Settled(), []
     first, second = sorted((first, second))
     for start, end in ((0, first), (first, second), (second, None)):
-        repeated, stay = add_rows(settled, ids[start:end], texts[start:end], encoder, similarity=0.9)
+        repeated, stay = find_duplicates(ids[start:end], texts[start:end], encoder, similarity=0.9, settled=settled)
         found += repeated
         vectors = np.concatenate([settled.vectors.reshape(-1, 8), stay.vectors.reshape(-1, 8)])
         settled = Settled([*settled.ids, *stay.ids], [*settled.texts, *stay.texts], vectors)
-    assert found == find_duplicates(ids, texts, LetterEncoder(), similarity=0.9)
+    at_once, _ = find_duplicates(ids, texts, LetterEncoder(), similarity=0.9)
+    # a copy of a row that a round before dropped names the nearest row, which may be another one by then
+    assert [duplicate.row_id for duplicate in found] == [duplicate.row_id for duplicate in at_once]
+    assert {duplicate.kept_id for duplicate in found} <= set(settled.ids)
     assert set(settled.ids) == set(ids) - {duplicate.row_id for duplicate in found}
     assert [encoder.encode([text])[0].tolist() for text in settled.texts] == settled.vectors.tolist()
 
@@ -202,7 +226,7 @@ def test_a_settled_row_is_never_dropped_whatever_its_id():
     vectors = LetterEncoder().encode(["ab", "abbb"])
     settled = Settled(["z", "y"], ["ab", "abbb"], vectors)
     encoder = LetterEncoder()
-    found, stay = add_rows(settled, ["b", "a", "c"], ["AB", "cc", "bbab"], encoder, similarity=0.9)
+    found, stay = find_duplicates(["b", "a", "c"], ["AB", "cc", "bbab"], encoder, similarity=0.9, settled=settled)
     assert [(row.row_id, row.kept_id, row.kind) for row in found] == [("b", "z", "exact"), ("c", "y", "near")]
     assert (stay.ids, stay.texts) == (["a"], ["cc"])
     assert encoder.batches == [["cc", "bbab"]]
@@ -211,7 +235,7 @@ def test_a_settled_row_is_never_dropped_whatever_its_id():
 def test_vectors_of_another_length_than_the_settled_ones_are_a_model_error():
     settled = Settled(["a"], ["ab"], np.ones((1, 3), dtype=np.float32))
     with pytest.raises(ModelError, match="letters@1"):
-        add_rows(settled, ["b"], ["cd"], LetterEncoder(), similarity=0.9)
+        find_duplicates(["b"], ["cd"], LetterEncoder(), similarity=0.9, settled=settled)
 
 
 @given(st.text(max_size=20))
@@ -252,20 +276,20 @@ def test_all_identical_rows_keep_the_first():
     found = near_duplicates(ids, np.ones((300, 4), dtype=np.float32), similarity=1.0, block_rows=64)
     assert found == [Duplicate(row_id, ids[0], 1.0, "near") for row_id in ids[1:]]
     encoder = LetterEncoder()
-    found = find_duplicates(ids, ["Oh!"] * 300, encoder, similarity=0.9)
+    found, _ = find_duplicates(ids, ["Oh!"] * 300, encoder, similarity=0.9)
     assert found == [Duplicate(row_id, ids[0], 1.0, "exact") for row_id in ids[1:]]
     assert encoder.batches == [["Oh!"]]
 
 
 def test_copies_of_a_dropped_row_follow_it():
-    found = find_duplicates(["a", "b", "c"], ["aab aab", "aab aabb", "AAB aabb!"], LetterEncoder(), similarity=0.8)
+    found, _ = find_duplicates(["a", "b", "c"], ["aab aab", "aab aabb", "AAB aabb!"], LetterEncoder(), similarity=0.8)
     assert [(row.row_id, row.kept_id, row.kind) for row in found] == [("b", "a", "near"), ("c", "a", "near")]
     assert found[0].similarity == found[1].similarity < 1
 
 
 def test_zero_rows_find_nothing():
     assert near_duplicates([], np.empty((0, 3), dtype=np.float32), similarity=0.9) == []
-    assert find_duplicates([], [], LetterEncoder(), similarity=0.9) == []
+    assert find_duplicates([], [], LetterEncoder(), similarity=0.9)[0] == []
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])

@@ -12,7 +12,7 @@ from flows import partition_files, partitioned
 from flows.partition_files import in_processes
 from flows.partitioned import PartitionedSearch
 from tests.benchmarks.bench_duplicates import make_vectors
-from tests.properties.test_duplicates import LetterEncoder, Vectors, datasets
+from tests.properties.test_duplicates import LetterEncoder, Vectors, datasets, in_rounds
 from validators import cosine_bounds, nearest, partitions
 from validators.cosine_bounds import fit_bound
 from validators.duplicates import Duplicate, find_duplicates, near_duplicates, normalise
@@ -35,19 +35,15 @@ def small(monkeypatch):
 
 def search(folder: Path, ids: list[str], vectors: Vectors, similarity: float, **options) -> list[Duplicate]:
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    searched = PartitionedSearch(folder / "search", **{"most_visits": 1.0, **options})
-    searched.room(*vectors.shape)[:] = vectors[order]
-    return searched.near_duplicates([ids[row] for row in order], similarity=similarity)
+    return search_in_order(folder, [ids[row] for row in order], vectors[order], similarity, **options)
 
 
-def search_after(
-    folder: Path, settled: list[int], rows: list[int], ids: list[str], vectors: Vectors, similarity: float, **options
+def search_in_order(
+    folder: Path, ids: list[str], vectors: Vectors, similarity: float, *, settled: int = 0, **options
 ) -> list[Duplicate]:
-    """Search rows after settled ones, of which none repeats another."""
-    order = [*settled, *rows]
     searched = PartitionedSearch(folder / "search", **{"most_visits": 1.0, **options})
-    searched.room(len(order), vectors.shape[1])[:] = vectors[order]
-    return searched.near_duplicates([ids[row] for row in order], similarity=similarity, settled=len(settled))
+    searched.room(*vectors.shape)[:] = vectors
+    return searched.near_duplicates(ids, similarity=similarity, settled=settled)
 
 
 @pytest.mark.usefixtures("small")
@@ -66,20 +62,17 @@ def test_agrees_with_the_search_of_all_pairs(tmp_path_factory, data, count, last
 @given(data=datasets(), share=st.floats(0, 1), count=st.integers(1, 6), most_visits=st.sampled_from([0.0, 1.0]))
 def test_settled_rows_stay_and_the_rest_is_decided_as_in_one_go(tmp_path_factory, data, share, count, most_visits):
     ids, vectors, similarity = data
-    whole = near_duplicates(ids, vectors, similarity=similarity)
-    dropped = {duplicate.row_id for duplicate in whole}
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    cut = int(share * len(ids))
-    settled = [row for row in order[:cut] if ids[row] not in dropped]
+    settled, new, expected = in_rounds(ids, vectors, similarity, share)
+    rows = [*settled, *new]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(partitioned, "LAST_ROWS", 4)
-        found = search_after(
-            *(tmp_path_factory.mktemp("p"), settled, order[cut:], ids, vectors, similarity),
+        found = search_in_order(
+            *(tmp_path_factory.mktemp("p"), [ids[row] for row in rows], vectors[rows], similarity),
+            settled=len(settled),
             count=count,
             most_visits=most_visits,
         )
-    new = {ids[row] for row in order[cut:]}
-    assert found == [duplicate for duplicate in whole if duplicate.row_id in new]
+    assert found == expected
 
 
 @pytest.mark.usefixtures("small")
@@ -179,7 +172,7 @@ def test_an_unusable_vector_is_named_and_the_folder_goes(tmp_path, value):
 def test_many_texts_are_left_to_the_large_search(tmp_path):
     texts = [f"{'ab' * (number % 7)} {'cde' * (number % 5)} {number % 3}" for number in range(120)]
     ids = [f"u-{number:03}" for number in range(120)]
-    expected = find_duplicates(ids, texts, LetterEncoder(), similarity=0.95)
+    expected, _ = find_duplicates(ids, texts, LetterEncoder(), similarity=0.95)
     asked = []
 
     class Noted(PartitionedSearch):
@@ -190,6 +183,6 @@ def test_many_texts_are_left_to_the_large_search(tmp_path):
     n_vectors = len({normalise(text) for text in texts})
     for from_rows, used in ((n_vectors + 1, []), (n_vectors, [n_vectors])):
         large = Noted(tmp_path / "search", from_rows=from_rows, count=3)
-        assert find_duplicates(ids, texts, LetterEncoder(), similarity=0.95, large=large) == expected
+        assert find_duplicates(ids, texts, LetterEncoder(), similarity=0.95, large=large)[0] == expected
         assert asked == used
     assert {row.kind for row in expected} == {"exact", "near"}
