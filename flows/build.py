@@ -5,6 +5,8 @@ Prefect orders the work and shows it; what is done is what verifiably lies on di
 number, never rows.
 """
 
+from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,9 @@ from flows.dialogue_rounds import Talked, fill_dialogues
 from flows.evidence import STAGE as EVIDENCE
 from flows.evidence import done_evidence, evidence_shards, make_evidence, read_evidence
 from flows.final_tables import final_tables, is_finished
+from flows.imports import collector_at_rest
 from flows.plan_file import keep_plan
-from flows.prefect_setup import prefect_api
+from flows.prefect_setup import Server, prefect_api, prefect_server
 from flows.preflight import check_machine
 from flows.progress import Progress
 from flows.quotas import fill_quotas
@@ -28,15 +31,26 @@ __all__ = ["build", "build_release", "build_with_prefect", "in_turn"]
 if TYPE_CHECKING:
     from flows.release import Release
 
+READ_AHEAD = ("prefect.main", "prefect.task_runners", "fastapi.encoders", "flows.prefect_board", "flows.release")
+"""What is read while Prefect's server starts; Prefect writes a flow's parameters by FastAPI."""
 
-def build(inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False) -> "Release":
-    """Build a release, or finish the one begun in this folder; a finished one is only read."""
+
+def build(
+    inputs: Inputs, root: Path, progress: Progress, *, rebuild: bool = False, server: Server | None = None
+) -> "Release":
+    """Build a release, or finish the one begun in this folder; a finished one is only read.
+
+    `server` is Prefect's, if it was begun already; else it is begun when it is known to be needed.
+    """
     with open_run_of(inputs, root, progress, rebuild=rebuild) as run:
         if is_finished(run):
             return build_release(run, in_turn)
         check_machine(run)
         keep_plan(run)
-        with prefect_api(meanwhile=lambda: get_ready(run)):
+        with (
+            prefect_server() if server is None else nullcontext(server) as begun,
+            prefect_api(begun, meanwhile=lambda: get_ready(run)),
+        ):
             return build_with_prefect(run)
 
 
@@ -71,8 +85,9 @@ def build_with_prefect(run: Run) -> "Release":
 
 def get_ready(run: Run) -> None:
     """Import and open what the work will need, while Prefect's server starts in a process of its own."""
-    import prefect  # noqa: F401 - a second and a half on a laptop
-
+    with collector_at_rest():
+        for module in READ_AHEAD:
+            import_module(module)
     if run.recipe.runner != "threads":
         return  # workers open their own models
     if run.reader is None:

@@ -5,9 +5,11 @@ import json
 import logging
 import os
 import sys
+from contextlib import nullcontext
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -25,11 +27,15 @@ from flows import (
     interrupts,
     run_log,
 )
+from flows.imports import collector_at_rest
 from validators.errors import AffectoryError
+
+if TYPE_CHECKING:
+    from flows.prefect_setup import Server
+    from flows.recipe import Recipe
 
 app = typer.Typer(
     help="Make verified synthetic emotion datasets from stories.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -41,6 +47,22 @@ Settings = Annotated[
 ]
 Output = Annotated[Path | None, typer.Option("--output", help="Folder of the run [default: outputs/<name>].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of text.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"affectory {metadata.version('affectory')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -64,27 +86,41 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build the dataset of a recipe, or go on with the one begun in its folder."""
-    from flows.atomic import make_folders
-    from flows.build import build as build_dataset
-    from flows.cli_release import print_release
-    from flows.progress import ConsoleProgress, SilentProgress
-    from flows.recipe import load_recipe
-    from flows.runs import read_inputs
-    from flows.summary import summary
+    with collector_at_rest():
+        from flows.prefect_setup import prefect_server
+        from flows.recipe import load_recipe
+        from flows.run_identity import MANIFEST
 
     if verbose:
         run_log.log_to_terminal(logging.INFO)
     loaded = load_recipe(recipe, settings or [])
-    inputs = read_inputs(loaded, after or ())
     root = output or Path("outputs") / loaded.name
+    # Prefect's server takes the longest to come up; a release that is there is perhaps only read
+    with nullcontext() if (root / MANIFEST).exists() else prefect_server() as server:
+        _build(loaded, root, tuple(after or ()), server, rebuild=rebuild, as_json=as_json)
+
+
+def _build(
+    recipe: "Recipe", root: Path, after: tuple[Path, ...], server: "Server | None", *, rebuild: bool, as_json: bool
+) -> None:
+    with collector_at_rest():
+        from flows.atomic import make_folders
+        from flows.build import build as build_dataset
+        from flows.cli_release import print_release
+        from flows.progress import ConsoleProgress, SilentProgress
+        from flows.runs import read_inputs
+
+    inputs = read_inputs(recipe, after)
     make_folders(root.parent)
     if as_json:
-        release = build_dataset(inputs, root, SilentProgress(), rebuild=rebuild)
+        release = build_dataset(inputs, root, SilentProgress(), rebuild=rebuild, server=server)
+        from flows.summary import summary
+
         typer.echo(json.dumps(summary(release) | {"folder": str(release.folder)}, ensure_ascii=False))
         return
     console = Console()
     with ConsoleProgress(console) as progress:
-        release = build_dataset(inputs, root, progress, rebuild=rebuild)
+        release = build_dataset(inputs, root, progress, rebuild=rebuild, server=server)
     print_release(console, release)
 
 
@@ -156,7 +192,7 @@ def main() -> None:
     run_log.log_to_terminal(logging.WARNING)
     try:
         # commands return nothing; what comes back is the code of an Exit, of Ctrl-C too
-        code = int(app(standalone_mode=False) or 0)
+        code = int(app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except AffectoryError as error:
         typer.echo(f"Error: {error}", err=True)
         code = error.exit_code

@@ -44,7 +44,7 @@ def schedule(
     ] = None,
 ) -> None:
     """Make version after version of a dataset: no row twice, stories in their splits, published where it passes."""
-    from flows.prefect_setup import prefect_api
+    from flows.prefect_setup import prefect_api, prefect_server
     from flows.recipe import load_recipe
 
     if sum((cron is not None, every is not None, once)) != 1:
@@ -60,7 +60,7 @@ def schedule(
         "branch": branch,
         "allow": allow or [],
     }
-    with prefect_api(schedules=True):
+    with prefect_server(schedules=True) as server, prefect_api(server):
         from flows.scheduled import next_version
 
         if once:

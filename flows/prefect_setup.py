@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
 from flows.ports import free_port
 from validators.errors import AffectoryError
@@ -37,35 +37,53 @@ def prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-@contextmanager
-def prefect_api(*, schedules: bool = False, meanwhile: Callable[[], None] | None = None) -> Iterator[str]:
-    """Use the server that PREFECT_API_URL names, or start one on loopback that ends with this process.
+@dataclass(frozen=True)
+class Server:
+    """Prefect's server, and its process where it is ours, which may still be coming up."""
 
-    With `schedules` it also starts what is due and keeps events; a build needs neither. `meanwhile` is done while the
-    server starts, which takes some seconds of another core.
+    url: str
+    process: subprocess.Popen[bytes] | None = None
+
+
+@contextmanager
+def prefect_server(*, schedules: bool = False) -> Iterator[Server]:
+    """Start a server on loopback that ends with this process, unless PREFECT_API_URL names one.
+
+    It takes two to three seconds of another core to come up, so it is begun early. With `schedules` it also starts
+    what is due and keeps events; a build needs neither.
     """
     prepare_environment()
     if url := os.environ.get("PREFECT_API_URL"):
-        yield url
+        yield Server(url)
         return
     port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    server = _start_server(port, schedules)
+    process = _start_server(port, schedules)
     try:
-        os.environ["PREFECT_API_URL"] = url
+        yield Server(f"http://127.0.0.1:{port}/api", process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextmanager
+def prefect_api(server: Server, *, meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
+    """Have Prefect use a server once it is up; `meanwhile` is done before that is waited for."""
+    before = os.environ.get("PREFECT_API_URL")
+    os.environ["PREFECT_API_URL"] = server.url
+    try:
         have_prefect_read()
         if meanwhile is not None:
             meanwhile()
-        _wait_until_ready(url, server)
-        yield url
+        if server.process is not None:
+            _wait_until_ready(server.url, server.process)
+        yield
     finally:
-        os.environ.pop("PREFECT_API_URL", None)
-        have_prefect_read()
-        server.terminate()
-        try:
-            server.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            server.kill()
+        if before is None:
+            os.environ.pop("PREFECT_API_URL", None)
+            have_prefect_read()
 
 
 def have_prefect_read() -> None:
@@ -77,20 +95,7 @@ def have_prefect_read() -> None:
 
 
 def _start_server(port: int, schedules: bool) -> subprocess.Popen[bytes]:
-    from importlib.util import find_spec
-
-    spec = find_spec("prefect")
-    folder = Path(spec.origin).parent if spec and spec.origin else Path()
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "--app-dir",
-        str(folder),
-        "--factory",
-        "prefect.server.api.server:create_app",
-    ]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--log-level", "critical", "--lifespan", "on"]
+    command = [sys.executable, "-m", "flows.prefect_server", str(port)]
     kind = {} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}
     return subprocess.Popen(  # noqa: S603 - our own interpreter and fixed arguments
         command,
@@ -117,7 +122,7 @@ def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
             with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - loopback, our own port
                 return
         except (urllib.error.URLError, TimeoutError, ConnectionError):
-            time.sleep(0.1)
+            time.sleep(0.03)
     server.kill()
     raise AffectoryError(
         f"Prefect's local server did not come up within {READY_WITHIN_S:.0f} s.",

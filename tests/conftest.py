@@ -42,14 +42,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @contextmanager
 def own_prefect(home: Path, *, schedules: bool = False) -> Iterator[str]:
     """A Prefect server with a database of its own."""
-    from flows.prefect_setup import have_prefect_read, prefect_api
+    from flows.prefect_setup import have_prefect_read, prefect_api, prefect_server
 
     before = {name: os.environ.get(name) for name in ("PREFECT_HOME", "PREFECT_API_URL")}
     os.environ.pop("PREFECT_API_URL", None)
     os.environ["PREFECT_HOME"] = str(home)
     try:
-        with prefect_api(schedules=schedules) as url:
-            yield url
+        with prefect_server(schedules=schedules) as server, prefect_api(server):
+            yield server.url
     finally:
         for name, value in before.items():
             if value is None:

@@ -52,10 +52,10 @@ def main() -> None:
     sizes = [int(size) for size in options.sizes.split(",")]
     first: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:  # imports what is imported late, so that the first size is no dearer
-        _measure(_write(Path(folder), WARM_UP_ROWS), Path(folder) / "out", None, prefect=options.prefect)
+        _measure(write_recipe(Path(folder), WARM_UP_ROWS), Path(folder) / "out", None, prefect=options.prefect)
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            recipe = _write(Path(folder), size)
+            recipe = write_recipe(Path(folder), size)
             profile = cProfile.Profile(time.process_time) if options.profile and size == sizes[-1] else None
             figures = _measure(recipe, Path(folder) / "out", profile, prefect=options.prefect)
         first = first or figures
@@ -98,7 +98,7 @@ def _measure(recipe: Path, root: Path, profile: cProfile.Profile | None, *, pref
     }
 
 
-def _write(folder: Path, rows: int) -> Path:
+def write_recipe(folder: Path, rows: int) -> Path:
     """Write stories enough for so many rows, and the recipe."""
     stories = folder / "stories"
     stories.mkdir()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from importlib.metadata import version
 
 import pytest
 
@@ -66,6 +67,13 @@ def test_an_unreachable_server_ends_with_exit_code_3(tmp_path):
     writer = "writer={backend: openai, base_url: 'http://127.0.0.1:9/v1', name: m, licence: MIT, timeout_s: 2}"
     result = command("build", recipe, "--set", writer, "--output", tmp_path / "out", first=without_waits)
     assert_told(result, 3, "127.0.0.1:9")
+
+
+def test_help_is_printed_where_nothing_is_asked_and_the_version_on_demand():
+    shown = command()
+    assert shown.returncode == 0
+    assert shown.stdout.strip().startswith("Usage:")
+    assert command("--version").stdout == f"affectory {version('affectory')}\n"
 
 
 def test_json_output_is_json(tmp_path):
