@@ -40,6 +40,7 @@ class Pace:
         self._again: deque[asyncio.Future[None]] = deque()
         self._new: deque[asyncio.Future[None]] = deque()
         self._pause: asyncio.Task[None] | None = None
+        self._giving = False
 
     async def enter(self, *, again: bool) -> Ticket:
         """Wait for leave to call; a request that asks again goes before those that have not asked yet."""
@@ -101,13 +102,27 @@ class Pace:
         self._wake()
 
     def _wake(self) -> None:
-        while self._pause is None and self._in_flight < (self.limit if self._knocked else 1):
-            if self._again:
-                turn = self._again.popleft()
-            elif self._new and self.asking_again < self._most_again:
-                turn = self._new.popleft()
-            else:
-                return
-            if not turn.done():  # else its request was dropped
-                self._in_flight += 1
-                turn.set_result(None)
+        """Have the next turn given, if there is room for one."""
+        if not self._giving and self._has_room():
+            self._giving = True
+            asyncio.get_running_loop().call_soon(self._give_turn)
+
+    def _has_room(self) -> bool:
+        return self._pause is None and self._in_flight < (self.limit if self._knocked else 1)
+
+    def _give_turn(self) -> None:
+        """Give one turn. The next is given once this call is on its way: calls that are begun together are answered
+        together, and then wait for one another, time and again."""
+        self._giving = False
+        if not self._has_room():
+            return
+        if self._again:
+            turn = self._again.popleft()
+        elif self._new and self.asking_again < self._most_again:
+            turn = self._new.popleft()
+        else:
+            return
+        if not turn.done():  # else its request was dropped
+            self._in_flight += 1
+            turn.set_result(None)
+        self._wake()
