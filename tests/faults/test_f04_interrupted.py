@@ -62,7 +62,7 @@ def interrupt_compiled_code() -> None:
             signal.raise_signal(signal.SIGINT)
             return "never"
 
-    cli.app = lambda **_: Told().model_dump()  # type: ignore[assignment]
+    cli.app = lambda *_, **__: Told().model_dump()  # type: ignore[assignment]
 
 
 def test_a_library_that_makes_an_error_of_its_own_of_ctrl_c_changes_nothing(tmp_path: Path) -> None:
