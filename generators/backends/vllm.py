@@ -9,6 +9,7 @@ quantization, enforce_eager, ...).
 import itertools
 import json
 import queue
+import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -170,6 +171,12 @@ def whole_prompts(context_tokens: int) -> dict[str, object]:
     return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context_tokens, MIN_BATCHED_TOKENS)}
 
 
+def _let_llvmlite_be_looked_through() -> None:
+    """Have the library of numba, if it is read, give a dictionary where vLLM 0.32 on a CPU asks all modules for one."""
+    if ffi := sys.modules.get("llvmlite.binding.ffi"):
+        ffi.lib._fntab["__dict__"] = {}  # it makes a function of every name that it is asked for, of this one too
+
+
 class _Engine:
     """What is used of vLLM, in one place."""
 
@@ -188,6 +195,7 @@ class _Engine:
             **(whole_prompts(settings.context_tokens) if current_platform.is_cpu() else {}),
             **settings.options,
         }
+        _let_llvmlite_be_looked_through()
         try:
             llm = LLM(model=str(settings.weights), max_model_len=settings.context_tokens, **arguments)
         except (ValueError, TypeError, OSError, RuntimeError) as error:

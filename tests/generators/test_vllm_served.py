@@ -124,6 +124,7 @@ def test_replies_are_those_of_the_engine_in_process(
     """So a run may change from one to the other: `serve` is not in its identity."""
     if not is_installed(CHAT["vllm"]):
         pytest.skip("vLLM is in an environment of its own alone")
+    pytest.importorskip("llvmlite.binding")  # once read, it made vLLM's look through all modules fail
     for name, value in {**ENVIRONMENT, "OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}.items():
         monkeypatch.setenv(name, value)
     chat = open_chat("vllm", two.settings)
