@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,17 +86,21 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build the dataset of a recipe, or go on with the one begun in its folder."""
-    with collector_at_rest():
-        from flows.prefect_setup import prefect_server
-        from flows.recipe import load_recipe
-        from flows.run_identity import MANIFEST
+    from flows.prefect_setup import prefect_server
 
     if verbose:
         run_log.log_to_terminal(logging.INFO)
-    loaded = load_recipe(recipe, settings or [])
-    root = output or Path("outputs") / loaded.name
-    # Prefect's server takes the longest to come up; a release that is there is perhaps only read
-    with nullcontext() if (root / MANIFEST).exists() else prefect_server() as server:
+    with ExitStack() as stack:
+        server: Server | None = stack.enter_context(prefect_server())  # first of all, since it takes the longest
+        with collector_at_rest():
+            from flows.recipe import load_recipe
+            from flows.run_identity import MANIFEST
+
+        loaded = load_recipe(recipe, settings or [])
+        root = output or Path("outputs") / loaded.name
+        if (root / MANIFEST).exists():  # then there is perhaps nothing to do
+            stack.close()
+            server = None
         _build(loaded, root, tuple(after or ()), server, rebuild=rebuild, as_json=as_json)
 
 
