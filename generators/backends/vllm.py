@@ -11,8 +11,9 @@ import json
 import queue
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -171,6 +172,22 @@ def whole_prompts(context_tokens: int) -> dict[str, object]:
     return {"enable_chunked_prefill": False, "max_num_batched_tokens": max(context_tokens, MIN_BATCHED_TOKENS)}
 
 
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Give the engine of this thread so many on a CPU, where it takes all cores, and every layer waits for the slowest.
+
+    Meanwhile it has replaced the function for all other threads, whose readers set theirs too.
+    """
+    import torch
+
+    set_threads = torch.set_num_threads
+    set_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads = set_threads
+
+
 def _let_llvmlite_be_looked_through() -> None:
     """Have the library of numba, if it is read, give a dictionary where vLLM 0.32 on a CPU asks all modules for one."""
     if ffi := sys.modules.get("llvmlite.binding.ffi"):
@@ -197,7 +214,8 @@ class _Engine:
         }
         _let_llvmlite_be_looked_through()
         try:
-            llm = LLM(model=str(settings.weights), max_model_len=settings.context_tokens, **arguments)
+            with _threads(settings.threads):
+                llm = LLM(model=str(settings.weights), max_model_len=settings.context_tokens, **arguments)
         except (ValueError, TypeError, OSError, RuntimeError) as error:
             raise ModelError(
                 f"vLLM cannot load {settings.name}: {error}",

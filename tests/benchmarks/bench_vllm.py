@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of bare vLLM's speed the pipeline keeps with a server that it starts itself.
+"""How much of bare vLLM's speed the pipeline keeps, with a server that it starts itself or in process.
 
-    python -m tests.benchmarks.bench_vllm [--rows 96] [--slots 16] [--rounds 1] [--threads 1] [--dtype float32]
+    python -m tests.benchmarks.bench_vllm [--rows 96] [--slots 16] [--rounds 1] [--threads 1] [--in-process]
 
-Each round builds a small dataset with `serve: true` and notes every request; then hands the same requests, all at
-once, to `vllm.LLM.generate` in a process of its own with the same settings. Both are warm, and neither begins with a
-prompt in its prefix cache. Only the ratio means anything. The model is SmolLM2-135M, whose text is not usable.
+Each round builds a small dataset with `serve: true`, or with the engine in this process, and notes every request;
+then hands the same requests, all at once, to `vllm.LLM.generate` in a process of its own with the same settings. Both
+are warm, and neither begins with a prompt in its prefix cache. Only the ratio means anything. The model is
+SmolLM2-135M, whose text is not usable.
 """
 
 import argparse
@@ -41,7 +42,7 @@ name: bench
 stories: {{path: {stories}, section_words: 130, evidence: given}}
 writer:
   backend: vllm
-  serve: true
+  serve: {serve}
   weights: {{path: {weights}}}
   licence: Apache-2.0
   slots: {slots}
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--in-process", action="store_true", help="no server; vLLM must be installed here")
     options = parser.parse_args()
     smollm2 = resolve_weights(WeightsSpec(package="smollm2-135m"), cache=cache_folder())
     weights = dequantised(smollm2.path, cache=cache_folder())
@@ -175,7 +177,7 @@ def main() -> None:
                 RECIPE.format(
                     stories=STORIES, weights=weights, slots=options.slots,
                     threads=options.threads, context_tokens=CONTEXT_TOKENS, dtype=options.dtype, rows=options.rows,
-                    shard_rows=options.rows,
+                    shard_rows=options.rows, serve=json.dumps(not options.in_process),
                 )
             )  # fmt: skip
             noted, tokens, stages_s = pipeline(recipe, Path(folder) / "out")
