@@ -22,7 +22,7 @@ def test_the_embedded_writer_makes_a_dataset_that_loads(tmp_path):
     overrides = ["stories.limit=3", "stories.sections=3", "stories.evidence=both"]
     overrides += ["utterances.rows=6", "utterances.contextual_rows=2"]
     overrides += ["floors={kept_rows: 1, labels: 1, kept_dialogues: 0}", "utterances.tries=1"]
-    overrides += ["dialogues.rows=1", "dialogues.tries=1", "dialogues.candidates=2", 'dialogues.turns={"3": 1}']
+    overrides += ["dialogues.rows=1", "dialogues.tries=1", "dialogues.candidates=1", 'dialogues.turns={"3": 1}']
     overrides += ["speech.renderings=[]", "speech.takes=1"]
     release = run_build(RECIPES / "tiny.yaml", tmp_path / "tiny", *overrides)
     assert release.planned == release.kept + release.rejected > 0
