@@ -95,7 +95,8 @@ def have_prefect_read() -> None:
 
 
 def _start_server(port: int, schedules: bool) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "flows.prefect_server", str(port)]
+    # -P: a project of the user may have a package `flows` too, where the command is run
+    command = [sys.executable, "-P", "-m", "flows.prefect_server", str(port)]
     kind = {} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}
     return subprocess.Popen(  # noqa: S603 - our own interpreter and fixed arguments
         command,
